@@ -1,0 +1,103 @@
+//! One connection's compression: whose state is used for what.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use crate::deflate::{Deflater, InflateError, InflateLimits, Inflater, Parameters, Pool};
+
+use super::{Config, Role};
+
+/// The agreed parameters and the states that outlive a message.
+///
+/// Without context takeover nothing outlives a message and the states come
+/// from the shared [`Pool`]; with it each direction owns one.
+#[derive(Debug)]
+pub(super) struct Codec {
+    level: u8,
+    deflate_bits: u8,
+    deflate_takeover: bool,
+    inflate_takeover: bool,
+    deflater: Option<Box<Deflater>>,
+    inflater: Option<Box<Inflater>>,
+    /// Compressed bytes of the current message, kept while the pool has no
+    /// inflater to spare.
+    waiting: Vec<u8>,
+}
+
+impl Codec {
+    pub(super) fn new(role: Role, parameters: Parameters, config: &Config) -> Self {
+        let server = (parameters.server_no_context_takeover, parameters.server_max_window_bits);
+        let client = (parameters.client_no_context_takeover, parameters.client_max_window_bits);
+        let (own, peer) = match role {
+            Role::Server => (server, client),
+            Role::Client => (client, server),
+        };
+        Self {
+            level: config.deflate.as_ref().map_or(6, |deflate| deflate.level),
+            deflate_bits: own.1,
+            deflate_takeover: !own.0,
+            inflate_takeover: !peer.0,
+            deflater: None,
+            inflater: None,
+            waiting: Vec::new(),
+        }
+    }
+
+    /// Compresses a part of a message.
+    pub(super) fn deflate(&mut self, pool: &mut Pool, data: &[u8], last: bool, out: &mut Vec<u8>) {
+        let deflater = if self.deflate_takeover {
+            self.deflater.get_or_insert_with(|| Box::new(Deflater::new(self.level, self.deflate_bits)))
+        } else {
+            // A fresh state for every part is as good as one for the message:
+            // its output refers to nothing before it (RFC 7692 §7.2.3.3).
+            pool.deflater(self.level, self.deflate_bits)
+        };
+        deflater.deflate(data, out, last);
+    }
+
+    /// Inflates a piece of a message and appends what comes out.
+    ///
+    /// Without an inflater to spare, pieces wait (bounded by the caller's
+    /// message limit) and come out with the last one.
+    pub(super) fn inflate(
+        &mut self,
+        pool: &mut Pool,
+        data: &[u8],
+        last: bool,
+        limits: &InflateLimits,
+        out: &mut Vec<u8>,
+    ) -> Result<(), InflateError> {
+        if self.inflater.is_none() {
+            self.inflater = match (self.inflate_takeover, last) {
+                (true, _) => Some(Box::new(Inflater::new())),
+                // One that is needed only inside this call is always there.
+                (false, true) => Some(pool.take_inflater().unwrap_or_else(|| Box::new(Inflater::new()))),
+                (false, false) => pool.take_inflater(),
+            };
+        }
+        let Some(inflater) = &mut self.inflater else {
+            self.waiting.extend_from_slice(data);
+            return Ok(());
+        };
+        if !self.waiting.is_empty() {
+            let waiting = core::mem::take(&mut self.waiting);
+            inflater.inflate(&waiting, false, limits, out)?;
+        }
+        inflater.inflate(data, last, limits, out)?;
+        if last && !self.inflate_takeover {
+            if let Some(inflater) = self.inflater.take() {
+                pool.give_back(inflater);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives back what was borrowed; the connection is over.
+    pub(super) fn release(&mut self, pool: &mut Pool) {
+        if !self.inflate_takeover
+            && let Some(inflater) = self.inflater.take()
+        {
+            pool.give_back(inflater);
+        }
+    }
+}

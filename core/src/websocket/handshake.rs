@@ -1,0 +1,285 @@
+//! The opening handshake, both roles (RFC 6455 §4).
+//!
+//! ```text
+//! server:  Request ──(head)──► [Deciding ──(answer)──►] 101 ► Open
+//!             └────────────────────┴──► another response ► Ending
+//! client:  Response ──(101)──► Open
+//!             └──(other)──► Body ──► Ended
+//! ```
+
+use alloc::boxed::Box;
+use alloc::string::ToString as _;
+use alloc::vec::Vec;
+
+use crate::deflate::Parameters;
+use crate::http::{
+    self, Extension, HandshakeError, HeadKind, HeadReader, Request, Response, Upgrade, UpgradeRequest,
+};
+use crate::time::Tick;
+
+use super::codec::Codec;
+use super::endpoint::{Endpoint, Phase};
+use super::event::{Accept, Answer, Cause, Decision, Event, Negotiated, Opened, Ticket, Violation};
+use super::{Config, Role, Shared};
+
+/// Bytes of a refusal's body that a client keeps.
+const MAX_BODY: usize = 16 * 1024;
+/// Early bytes after which a server stops reading until it has an answer ...
+const EARLY_PAUSE: usize = 4 * 1024;
+/// ... and those after which it gives up on the client.
+const EARLY_MAX: usize = 128 * 1024;
+
+/// Where the handshake stands.
+#[derive(Debug)]
+pub(super) enum Handshake {
+    /// Server: the request's head is coming.
+    Request(HeadReader),
+    /// Server: the application decides; bytes that came early are kept.
+    Deciding { upgrade: Option<Upgrade>, early: Vec<u8> },
+    /// Client: the response's head is coming.
+    Response { reader: HeadReader, request: Box<UpgradeRequest>, key: [u8; 24] },
+    /// Client: the body of a response other than 101 is coming.
+    Body { response: Response, length: Option<usize>, body: Vec<u8> },
+}
+
+impl Handshake {
+    pub(super) fn server(config: &Config) -> Self {
+        Self::Request(HeadReader::new(HeadKind::Request, config.head))
+    }
+
+    /// The client's state and its request.
+    pub(super) fn client(request: UpgradeRequest, shared: &mut Shared) -> (Self, Vec<u8>) {
+        let key = http::encode_key(shared.entropy.bytes());
+        let offer = shared.config.deflate.as_ref().map(crate::deflate::Deflate::offer);
+        let head = request.encode(&key, offer.as_deref());
+        let reader = HeadReader::new(HeadKind::Response, shared.config.head);
+        (Self::Response { reader, request: Box::new(request), key }, head)
+    }
+
+    pub(super) const fn is_deciding(&self) -> bool {
+        matches!(self, Self::Deciding { .. })
+    }
+}
+
+impl Endpoint {
+    /// Takes bytes of the handshake; gives back how many it used.
+    pub(super) fn handshake_bytes(
+        &mut self,
+        shared: &mut Shared,
+        now: Tick,
+        handshake: Box<Handshake>,
+        data: &mut [u8],
+    ) -> usize {
+        match *handshake {
+            Handshake::Request(mut reader) => match reader.read(data) {
+                Ok(None) => {
+                    self.phase = Phase::Handshake(Box::new(Handshake::Request(reader)));
+                    data.len()
+                }
+                Ok(Some(used)) => {
+                    match reader.into_request() {
+                        Ok(request) => self.requested(shared, now, request),
+                        Err(error) => self.refuse_head(shared, error),
+                    }
+                    used
+                }
+                Err(error) => {
+                    self.refuse_head(shared, error);
+                    data.len()
+                }
+            },
+            Handshake::Deciding { upgrade, mut early } => {
+                early.extend_from_slice(data);
+                let len = early.len();
+                self.phase = Phase::Handshake(Box::new(Handshake::Deciding { upgrade, early }));
+                if len > EARLY_MAX {
+                    self.violate(Violation::TooEarly);
+                } else if len > EARLY_PAUSE {
+                    self.pause();
+                }
+                data.len()
+            }
+            Handshake::Response { mut reader, request, key } => match reader.read(data) {
+                Ok(None) => {
+                    self.phase = Phase::Handshake(Box::new(Handshake::Response { reader, request, key }));
+                    data.len()
+                }
+                Ok(Some(used)) => {
+                    match reader.into_response() {
+                        Ok(response) => self.responded(shared, now, response, &request, &key),
+                        Err(error) => self.end(Cause::Head(error)),
+                    }
+                    used
+                }
+                Err(error) => {
+                    self.end(Cause::Head(error));
+                    data.len()
+                }
+            },
+            Handshake::Body { response, length, mut body } => {
+                let room = length.unwrap_or(MAX_BODY).min(MAX_BODY) - body.len();
+                body.extend_from_slice(&data[..room.min(data.len())]);
+                self.phase = Phase::Handshake(Box::new(Handshake::Body { response, length, body }));
+                if data.len() >= room {
+                    self.refused();
+                }
+                data.len()
+            }
+        }
+    }
+
+    /// A client's refusal has all of its body, or all that will come.
+    pub(super) fn refused(&mut self) {
+        if let Phase::Handshake(handshake) = &mut self.phase
+            && let Handshake::Body { response, body, .. } = &mut **handshake
+        {
+            let response = response.clone().body(core::mem::take(body));
+            self.end(Cause::Refused(Box::new(response)));
+        }
+    }
+
+    /// The application answered.
+    pub(crate) fn decide(&mut self, shared: &mut Shared, now: Tick, decision: Decision) {
+        self.tick(now);
+        let Phase::Handshake(handshake) = &mut self.phase else { return };
+        let Handshake::Deciding { upgrade, early } = &mut **handshake else { return };
+        let mut early = core::mem::take(early);
+        let upgrade = upgrade.take();
+        match (decision.answer, upgrade) {
+            (Answer::Accept(accept), Some(upgrade)) => {
+                self.accept(shared, now, upgrade, accept, decision.request);
+            }
+            // `Ticket::accept` makes a response of this; an answer to another
+            // connection's ticket could still come here.
+            (Answer::Accept(_), None) => self.respond(shared, Response::new(426), false, None),
+            (Answer::Respond(response), _) => {
+                let head_only = decision.request.method() == "HEAD";
+                self.respond(shared, response, head_only, None);
+            }
+        }
+        self.resume();
+        self.handle_plain(shared, now, &mut early);
+    }
+
+    fn requested(&mut self, shared: &mut Shared, now: Tick, request: Request) {
+        let decide = shared.config.decide;
+        let upgrade = if request.is_upgrade() || !decide {
+            match http::upgrade(&request) {
+                Ok(_) if !shared.config.origins.allows(&request, self.is_secure()) => {
+                    return self.respond(shared, Response::text(403, "origin not allowed\n"), false, None);
+                }
+                Ok(upgrade) => Some(upgrade),
+                Err(response) => {
+                    let head_only = request.method() == "HEAD";
+                    return self.respond(shared, response, head_only, None);
+                }
+            }
+        } else {
+            None
+        };
+        match upgrade {
+            Some(upgrade) if !decide => self.accept(shared, now, upgrade, Accept::default(), request),
+            upgrade => {
+                let ticket = Ticket { request, upgrade: upgrade.is_some() };
+                self.phase = Phase::Handshake(Box::new(Handshake::Deciding { upgrade, early: Vec::new() }));
+                shared.events.push(Event::Request(ticket));
+            }
+        }
+    }
+
+    /// Sends the 101 and opens.
+    fn accept(&mut self, shared: &mut Shared, now: Tick, upgrade: Upgrade, accept: Accept, request: Request) {
+        let config = &shared.config;
+        let subprotocol = match accept.subprotocol {
+            Some(chosen) => upgrade.subprotocols.contains(&chosen).then_some(chosen),
+            None => http::choose_subprotocol(&config.subprotocols, &upgrade.subprotocols),
+        };
+        let deflate = config.deflate.as_ref().and_then(|deflate| deflate.accept(offers(&upgrade.extensions)));
+        let mut headers = config.headers.clone();
+        headers.extend(accept.headers);
+        let extension = deflate.map(|parameters| parameters.to_string());
+        let head =
+            http::switching_protocols(upgrade.accept, subprotocol.as_deref(), extension.as_deref(), &headers);
+        self.put_plain(head);
+        let agreed = Negotiated { subprotocol, deflate };
+        self.open(shared, now, Opened { request: Some(request), response: None, agreed });
+    }
+
+    /// Judges the server's answer (RFC 6455 §4.1).
+    fn responded(
+        &mut self,
+        shared: &mut Shared,
+        now: Tick,
+        response: Response,
+        request: &UpgradeRequest,
+        key: &[u8; 24],
+    ) {
+        if response.status() != 101 {
+            let length = response.headers().get("content-length").and_then(|length| length.parse().ok());
+            self.phase = Phase::Handshake(Box::new(Handshake::Body { response, length, body: Vec::new() }));
+            if length == Some(0) {
+                self.refused();
+            }
+            return;
+        }
+        match agree(&shared.config, &response, request, key) {
+            Ok(agreed) => self.open(shared, now, Opened { request: None, response: Some(response), agreed }),
+            Err(error) => self.end(Cause::Handshake(error)),
+        }
+    }
+
+    fn open(&mut self, shared: &mut Shared, now: Tick, opened: Opened) {
+        self.start(now, self.make_codec(&opened.agreed, &shared.config));
+        shared.events.push(Event::Open(Box::new(opened)));
+    }
+
+    pub(super) fn make_codec(&self, agreed: &Negotiated, config: &Config) -> Option<Box<Codec>> {
+        agreed.deflate.map(|parameters: Parameters| Box::new(Codec::new(self.role, parameters, config)))
+    }
+
+    fn refuse_head(&mut self, shared: &mut Shared, error: http::HeadError) {
+        let response = Response::text(error.status(), alloc::format!("{error}\n"));
+        self.respond(shared, response, false, Some(Cause::Head(error)));
+    }
+
+    /// Answers the request with something else than 101 and ends.
+    pub(super) fn respond(
+        &mut self,
+        _shared: &mut Shared,
+        response: Response,
+        head_only: bool,
+        cause: Option<Cause>,
+    ) {
+        self.put_plain(response.encode(head_only));
+        self.end(cause.unwrap_or(Cause::Answered(response.status())));
+    }
+}
+
+fn agree(
+    config: &Config,
+    response: &Response,
+    request: &UpgradeRequest,
+    key: &[u8; 24],
+) -> Result<Negotiated, HandshakeError> {
+    let agreed = http::check_response(response, key, request)?;
+    if agreed.extensions.iter().any(|extension| extension.name != "permessage-deflate") {
+        return Err(HandshakeError::Extension);
+    }
+    let deflate = match &config.deflate {
+        None if agreed.extensions.is_empty() => None,
+        None => return Err(HandshakeError::Extension),
+        Some(deflate) => {
+            let accepted: Vec<_> = offers(&agreed.extensions).collect();
+            deflate.agree(&accepted).map_err(|_| HandshakeError::Extension)?
+        }
+    };
+    Ok(Negotiated { subprotocol: agreed.subprotocol, deflate })
+}
+
+fn offers(extensions: &[Extension]) -> impl Iterator<Item = crate::deflate::Params<'_>> {
+    extensions
+        .iter()
+        .filter(|extension| extension.name == "permessage-deflate")
+        .map(|extension| &extension.params[..])
+}
+

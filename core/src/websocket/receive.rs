@@ -1,0 +1,445 @@
+//! The way in: bytes become messages (RFC 6455 §5, §8; RFC 7692 §6).
+//!
+//! Every rule is judged at the first byte that breaks it. A whole frame in
+//! one read becomes a message without a detour; everything else is gathered
+//! in an [`Assembly`].
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::mem;
+
+use bytes::Bytes;
+
+use crate::code::CloseCode;
+use crate::deflate::InflateError;
+use crate::frame::close::{self, CloseError};
+use crate::frame::header::{Header, HeaderError, MAX_HEADER, Opcode};
+use crate::frame::mask;
+use crate::frame::utf8::Utf8;
+use crate::message::{Message, Utf8Bytes};
+
+use super::codec::Codec;
+use super::event::{Part, Violation};
+use super::{Config, Fill, Role, Shared};
+
+/// A payload with at least this much to come is worth a read of its own.
+const FILL: u64 = 32 * 1024;
+/// The first block of a long message, before anything of it has come.
+const FIRST_BLOCK: usize = 4 * 1024;
+
+/// What a control frame, or the end of a message, means to the endpoint.
+#[derive(Debug)]
+pub(super) enum Received {
+    Message(Message),
+    Part(Part),
+    Ping(Bytes),
+    Pong(Bytes),
+    Close(CloseCode, Utf8Bytes),
+}
+
+/// The incoming half of an endpoint.
+#[derive(Debug)]
+pub(super) struct Receiver {
+    role: Role,
+    /// A header that arrived in part.
+    spill: [u8; MAX_HEADER],
+    spilled: u8,
+    frame: Option<Frame>,
+    message: Option<Box<Assembly>>,
+    /// A control payload that arrived in part.
+    control: Vec<u8>,
+}
+
+/// The frame whose payload is under way.
+#[derive(Clone, Copy, Debug)]
+struct Frame {
+    opcode: Opcode,
+    fin: bool,
+    mask: [u8; 4],
+    done: u64,
+    length: u64,
+}
+
+impl Frame {
+    const fn remaining(&self) -> u64 {
+        self.length - self.done
+    }
+}
+
+/// A message that takes more than one read or frame.
+#[derive(Debug)]
+struct Assembly {
+    body: Body,
+    compressed: bool,
+    fragments: u32,
+    /// Payload bytes announced by the frames so far, as they are on the wire.
+    announced: u64,
+    lent: bool,
+}
+
+#[derive(Debug)]
+enum Body {
+    Text(String, Utf8),
+    Binary(Vec<u8>),
+}
+
+impl Receiver {
+    pub(super) const fn new(role: Role) -> Self {
+        Self { role, spill: [0; MAX_HEADER], spilled: 0, frame: None, message: None, control: Vec::new() }
+    }
+
+    /// Takes bytes up to the end of the next message, part or control frame;
+    /// what it gives goes out by `found`, the number of bytes taken comes back.
+    #[inline]
+    pub(super) fn read(
+        &mut self,
+        shared: &mut Shared,
+        codec: &mut Option<Box<Codec>>,
+        data: &mut [u8],
+    ) -> Result<(usize, Option<Received>), Violation> {
+        let mut at = 0;
+        if self.frame.is_none() {
+            match self.read_header(shared, codec.is_some(), data)? {
+                Some(used) => at = used,
+                None => return Ok((data.len(), None)),
+            }
+        }
+        let Some(mut frame) = self.frame.take() else { return Ok((at, None)) };
+        let rest = &mut data[at..];
+        let take = usize::try_from(frame.remaining()).unwrap_or(usize::MAX).min(rest.len());
+        let piece = &mut rest[..take];
+        mask::apply(frame.mask, frame.done, piece);
+        frame.done += take as u64;
+        let whole = take as u64 == frame.length;
+        if frame.remaining() > 0 {
+            self.frame = Some(frame);
+        }
+        let received = if frame.opcode.is_control() {
+            self.control(&frame, piece)?
+        } else {
+            self.data(shared, codec, &frame, piece, whole)?
+        };
+        Ok((at + take, received))
+    }
+
+    /// A buffer to read the rest of a long binary payload into.
+    pub(super) fn take_fill(&mut self, config: &Config) -> Option<Fill> {
+        let frame = self.frame.as_ref()?;
+        let assembly = self.message.as_deref_mut()?;
+        let Body::Binary(buf) = &mut assembly.body else { return None };
+        if frame.opcode.is_control()
+            || assembly.compressed
+            || assembly.lent
+            || config.streaming
+            || frame.remaining() < FILL
+        {
+            return None;
+        }
+        let start = buf.len();
+        let mut buf = mem::take(buf);
+        let room = usize::try_from(frame.remaining()).unwrap_or(usize::MAX).min(start.max(64 * 1024));
+        let expected = usize::try_from(assembly.announced).unwrap_or(usize::MAX);
+        buf.reserve_exact(growth(start, buf.capacity(), room, expected));
+        assembly.lent = true;
+        Some(Fill { buf, room, start })
+    }
+
+    /// Takes the buffer back with what was read into it; bytes beyond its
+    /// room come back, to be read as any others.
+    pub(super) fn put_fill(&mut self, fill: Fill) -> Result<(Option<Received>, Vec<u8>), Violation> {
+        let Fill { mut buf, room, start } = fill;
+        let (Some(mut frame), Some(assembly)) = (self.frame, self.message.as_deref_mut()) else {
+            return Ok((None, Vec::new()));
+        };
+        if !assembly.lent || buf.len() < start {
+            return Ok((None, Vec::new()));
+        }
+        assembly.lent = false;
+        let beyond = if buf.len() > start + room { buf.split_off(start + room) } else { Vec::new() };
+        mask::apply(frame.mask, frame.done, &mut buf[start..]);
+        frame.done += (buf.len() - start) as u64;
+        assembly.body = Body::Binary(buf);
+        if frame.remaining() > 0 {
+            self.frame = Some(frame);
+            return Ok((None, beyond));
+        }
+        self.frame = None;
+        let received = if frame.fin { self.finish(false)? } else { None };
+        Ok((received, beyond))
+    }
+
+    /// Whether a [`Fill`] is out.
+    pub(super) fn is_lent(&self) -> bool {
+        self.message.as_deref().is_some_and(|assembly| assembly.lent)
+    }
+
+    /// Forgets a message under way; the connection is over.
+    pub(super) fn clear(&mut self) {
+        self.message = None;
+        self.control = Vec::new();
+    }
+
+    /// Reads a header, across reads if need be; `None` when it is not whole.
+    #[inline]
+    fn read_header(&mut self, shared: &Shared, deflate: bool, data: &[u8]) -> Result<Option<usize>, Violation> {
+        let (header, used) = if self.spilled == 0 {
+            match Header::decode(data)? {
+                Some(whole) => whole,
+                None => {
+                    self.spill[..data.len()].copy_from_slice(data);
+                    self.spilled = data.len() as u8;
+                    self.check_mask_bit()?;
+                    return Ok(None);
+                }
+            }
+        } else {
+            let held = usize::from(self.spilled);
+            let more = data.len().min(MAX_HEADER - held);
+            self.spill[held..held + more].copy_from_slice(&data[..more]);
+            match Header::decode(&self.spill[..held + more])? {
+                Some((header, size)) => {
+                    self.spilled = 0;
+                    (header, size - held)
+                }
+                None => {
+                    self.spilled += more as u8;
+                    self.check_mask_bit()?;
+                    return Ok(None);
+                }
+            }
+        };
+        let frame = self.accept(&shared.config, deflate, header)?;
+        self.frame = Some(frame);
+        Ok(Some(used))
+    }
+
+    /// The mask bit is known two bytes in: no need to wait for a long length.
+    fn check_mask_bit(&self) -> Result<(), Violation> {
+        if self.spilled < 2 {
+            return Ok(());
+        }
+        match (self.role, self.spill[1] & 0x80 != 0) {
+            (Role::Server, false) => Err(Violation::NotMasked),
+            (Role::Client, true) => Err(Violation::Masked),
+            (Role::Server, true) | (Role::Client, false) => Ok(()),
+        }
+    }
+
+    /// Judges a header against the state of the connection, before any of its
+    /// payload is awaited.
+    #[inline]
+    fn accept(&mut self, config: &Config, deflate: bool, header: Header) -> Result<Frame, Violation> {
+        let mask = match (self.role, header.mask) {
+            (Role::Server, Some(key)) => key,
+            (Role::Server, None) => return Err(Violation::NotMasked),
+            (Role::Client, None) => [0; 4],
+            (Role::Client, Some(_)) => return Err(Violation::Masked),
+        };
+        let frame = Frame { opcode: header.opcode, fin: header.fin, mask, done: 0, length: header.length };
+        if header.opcode.is_control() {
+            return Ok(frame);
+        }
+        if header.rsv1 && !deflate {
+            return Err(Violation::ReservedBits);
+        }
+        let continues = header.opcode == Opcode::Continuation;
+        match (&self.message, continues) {
+            (None, true) => return Err(Violation::NothingToContinue),
+            (Some(_), false) => return Err(Violation::NotContinued),
+            (None, false) | (Some(_), true) => {}
+        }
+        // In u64, before any cast: a length may be close to 2^63.
+        let max_frame = config.max_frame.min(config.max_message);
+        let compressed = header.rsv1 || self.message.as_ref().is_some_and(|message| message.compressed);
+        let announced = self.message.as_ref().map_or(0, |message| message.announced).saturating_add(header.length);
+        // What does not compress grows a little (RFC 7692 §7.2.3.1).
+        let slack = if compressed { 64 + config.max_message / 1_000 } else { 0 };
+        if header.length > (max_frame as u64).saturating_add(slack as u64) {
+            return Err(Violation::FrameTooBig { size: header.length, max: max_frame });
+        }
+        if announced > (config.max_message as u64).saturating_add(slack as u64) {
+            return Err(Violation::MessageTooBig { max: config.max_message });
+        }
+        match &mut self.message {
+            Some(message) => {
+                message.announced = announced;
+                message.fragments += 1;
+                if message.fragments > config.max_fragments {
+                    return Err(Violation::TooManyFragments { max: config.max_fragments });
+                }
+            }
+            // A whole, plain message may need no assembly at all: `data`
+            // decides when it sees how much of it is there.
+            None if header.fin && !header.rsv1 => {}
+            None => self.begin(header.opcode, header.rsv1, header.length),
+        }
+        Ok(frame)
+    }
+
+    fn begin(&mut self, opcode: Opcode, compressed: bool, announced: u64) {
+        let body = match opcode {
+            Opcode::Text => Body::Text(String::new(), Utf8::default()),
+            _ => Body::Binary(Vec::new()),
+        };
+        self.message =
+            Some(Box::new(Assembly { body, compressed, fragments: 1, announced, lent: false }));
+    }
+
+    #[inline]
+    fn control(&mut self, frame: &Frame, piece: &[u8]) -> Result<Option<Received>, Violation> {
+        if frame.remaining() > 0 {
+            self.control.extend_from_slice(piece);
+            return Ok(None);
+        }
+        let held;
+        let payload = if self.control.is_empty() {
+            piece
+        } else {
+            self.control.extend_from_slice(piece);
+            held = mem::take(&mut self.control);
+            &held
+        };
+        Ok(Some(match frame.opcode {
+            Opcode::Ping => Received::Ping(Bytes::copy_from_slice(payload)),
+            Opcode::Pong => Received::Pong(Bytes::copy_from_slice(payload)),
+            Opcode::Close | Opcode::Continuation | Opcode::Text | Opcode::Binary => {
+                let (code, reason) = close::decode(payload)?;
+                Received::Close(code, reason.into())
+            }
+        }))
+    }
+
+    #[inline]
+    fn data(
+        &mut self,
+        shared: &mut Shared,
+        codec: &mut Option<Box<Codec>>,
+        frame: &Frame,
+        piece: &[u8],
+        whole: bool,
+    ) -> Result<Option<Received>, Violation> {
+        if whole && self.message.is_none() {
+            let data = match frame.opcode {
+                Opcode::Text => {
+                    Message::text(simdutf8::basic::from_utf8(piece).map_err(|_| Violation::NotUtf8)?)
+                }
+                _ => Message::Binary(Bytes::copy_from_slice(piece)),
+            };
+            return Ok(Some(if shared.config.streaming {
+                Received::Part(Part { data, last: true })
+            } else {
+                Received::Message(data)
+            }));
+        }
+        if self.message.is_none() {
+            self.begin(frame.opcode, false, frame.length);
+        }
+        let Some(assembly) = self.message.as_deref_mut() else { return Ok(None) };
+        let last = frame.fin && frame.remaining() == 0;
+        if assembly.compressed {
+            let Some(codec) = codec else { return Err(Violation::ReservedBits) };
+            let mut inflated = mem::take(&mut shared.scratch);
+            inflated.clear();
+            let result = codec
+                .inflate(&mut shared.pool, piece, last, &shared.inflate_limits(), &mut inflated)
+                .map_err(|error| Violation::inflate(&error, shared.config.max_message));
+            let result = result.and_then(|()| assembly.push(&inflated));
+            // A scratch that grew with one long message is not kept for all.
+            if inflated.capacity() <= 64 * 1024 {
+                shared.scratch = inflated;
+            }
+            result?;
+        } else {
+            assembly.push(piece)?;
+        }
+        if last {
+            return self.finish(shared.config.streaming);
+        }
+        if shared.config.streaming {
+            return Ok(assembly.part());
+        }
+        Ok(None)
+    }
+
+    fn finish(&mut self, streaming: bool) -> Result<Option<Received>, Violation> {
+        let Some(assembly) = self.message.take() else { return Ok(None) };
+        let data = match assembly.body {
+            Body::Text(text, utf8) => {
+                utf8.finish().map_err(|_| Violation::NotUtf8)?;
+                Message::text(text)
+            }
+            Body::Binary(data) => Message::binary(data),
+        };
+        Ok(Some(if streaming { Received::Part(Part { data, last: true }) } else { Received::Message(data) }))
+    }
+}
+
+impl Assembly {
+    #[inline]
+    fn push(&mut self, piece: &[u8]) -> Result<(), Violation> {
+        // Inflated data have no announced length.
+        let expected = if self.compressed { u64::MAX } else { self.announced };
+        let expected = usize::try_from(expected).unwrap_or(usize::MAX);
+        match &mut self.body {
+            Body::Text(text, utf8) => {
+                text.reserve_exact(growth(text.len(), text.capacity(), piece.len() + 3, expected));
+                utf8.push(piece, text).map_err(|_| Violation::NotUtf8)
+            }
+            Body::Binary(data) => {
+                data.reserve_exact(growth(data.len(), data.capacity(), piece.len(), expected));
+                data.extend_from_slice(piece);
+                Ok(())
+            }
+        }
+    }
+
+    /// What has come since the last part, if anything.
+    fn part(&mut self) -> Option<Received> {
+        let data = match &mut self.body {
+            Body::Text(text, _) => Message::text(mem::take(text)),
+            Body::Binary(data) => Message::binary(mem::take(data)),
+        };
+        (!data.is_empty()).then_some(Received::Part(Part { data, last: false }))
+    }
+}
+
+/// How much to reserve so that `more` bytes fit: at most twice what is there
+/// then or one first block, and never more than is `expected` in all. What a
+/// header announces is not allocated before it comes.
+fn growth(len: usize, capacity: usize, more: usize, expected: usize) -> usize {
+    let need = len + more;
+    if need <= capacity { 0 } else { (2 * need).max(FIRST_BLOCK).min(expected).max(need) - len }
+}
+
+impl From<HeaderError> for Violation {
+    fn from(error: HeaderError) -> Self {
+        match error {
+            HeaderError::ReservedBits => Self::ReservedBits,
+            HeaderError::ReservedOpcode(opcode) => Self::ReservedOpcode(opcode),
+            HeaderError::FragmentedControl => Self::FragmentedControl,
+            HeaderError::ControlTooLong => Self::ControlTooLong,
+            HeaderError::LengthNotMinimal | HeaderError::LengthTooLarge => Self::Length,
+        }
+    }
+}
+
+impl From<CloseError> for Violation {
+    fn from(error: CloseError) -> Self {
+        match error {
+            CloseError::Length => Self::CloseCode(0),
+            CloseError::Code(code) => Self::CloseCode(code.into()),
+            CloseError::Reason => Self::NotUtf8,
+        }
+    }
+}
+
+impl Violation {
+    fn inflate(error: &InflateError, max: usize) -> Self {
+        match error {
+            InflateError::Corrupt => Self::Inflate,
+            InflateError::TooLarge => Self::MessageTooBig { max },
+            InflateError::Ratio => Self::InflateRatio,
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! The way out: messages become frames, as few at a time as are needed.
+//!
+//! Messages wait whole in `backlog`; frames are made of them when the wire
+//! runs low. So a control frame is never behind more than the wire's target
+//! and one fragment, a client masks in small steps, and memory is bounded by
+//! what was queued.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use crate::code::CloseCode;
+use crate::entropy::Entropy;
+use crate::error::Refused;
+use crate::frame::header::{Header, MAX_CONTROL, MAX_HEADER, Opcode};
+use crate::frame::{close, mask};
+use crate::message::Message;
+
+use super::codec::Codec;
+use super::wire::{GATHER, Wire};
+use super::{Role, Shared};
+
+/// Frames are made until this many bytes are on the wire.
+const WIRE_TARGET: usize = 64 * 1024;
+
+/// The outgoing half of an endpoint.
+#[derive(Debug)]
+pub(super) struct Sender {
+    role: Role,
+    pub(super) wire: Wire,
+    backlog: VecDeque<Outgoing>,
+    backlog_bytes: usize,
+    /// A message is being sent in parts: its kind and whether it is compressed.
+    unfinished: Option<Unfinished>,
+    /// The latest ping's answer (RFC 6455 §5.5.3 allows to answer only that).
+    pong: Option<Bytes>,
+    ping: Option<Bytes>,
+    /// The caller was refused for want of room and waits to hear of some.
+    pub(super) pressed: bool,
+}
+
+/// A message, or a part of one, that is not on the wire.
+#[derive(Debug)]
+enum Outgoing {
+    Data { opcode: Opcode, compressed: bool, payload: Bytes, last: bool },
+    Close { payload: Bytes },
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Unfinished {
+    text: bool,
+    compressed: bool,
+}
+
+impl Sender {
+    pub(super) fn new(role: Role) -> Self {
+        Self {
+            role,
+            wire: Wire::default(),
+            backlog: VecDeque::new(),
+            backlog_bytes: 0,
+            unfinished: None,
+            pong: None,
+            ping: None,
+            pressed: false,
+        }
+    }
+
+    /// Payload and header bytes that wait.
+    pub(super) const fn buffered(&self) -> usize {
+        self.wire.len() + self.backlog_bytes
+    }
+
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.wire.is_empty() && self.backlog.is_empty() && self.pong.is_none() && self.ping.is_none()
+    }
+
+    /// Whether a message of `len` bytes may be queued now.
+    pub(super) fn admit(&mut self, shared: &Shared, len: usize) -> Result<(), Refused> {
+        let buffered = self.buffered();
+        if buffered > 0 && buffered + len > shared.config.max_queued_bytes {
+            self.pressed = true;
+            return Err(Refused::Full);
+        }
+        Ok(())
+    }
+
+    /// Queues a message or a part of one. `codec` compresses, where agreed.
+    pub(super) fn send(
+        &mut self,
+        shared: &mut Shared,
+        codec: Option<&mut Codec>,
+        message: Message,
+        last: bool,
+    ) -> Result<(), (Message, Refused)> {
+        let text = message.is_text();
+        let first = match self.unfinished {
+            Some(unfinished) if unfinished.text != text => return Err((message, Refused::Unfinished)),
+            Some(_) => false,
+            None => true,
+        };
+        if let Err(refused) = self.admit(shared, message.len()) {
+            return Err((message, refused));
+        }
+        let opcode = match (first, text) {
+            (false, _) => Opcode::Continuation,
+            (true, true) => Opcode::Text,
+            (true, false) => Opcode::Binary,
+        };
+        let mut payload = message.into_bytes();
+        let mut compressed = self.unfinished.is_some_and(|unfinished| unfinished.compressed);
+        if let Some(codec) = codec
+            && (if first { !last || payload.len() >= shared.threshold() } else { compressed })
+        {
+            let mut deflated = Vec::new();
+            codec.deflate(&mut shared.pool, &payload, last, &mut deflated);
+            payload = deflated.into();
+            compressed = true;
+        }
+        self.unfinished = (!last).then_some(Unfinished { text, compressed });
+        if self.backlog.is_empty() && self.wire.len() < WIRE_TARGET && payload.len() <= shared.config.fragment_size {
+            self.put(&mut shared.entropy, opcode, compressed && first, payload, last);
+        } else {
+            self.backlog_bytes += payload.len();
+            self.backlog.push_back(Outgoing::Data { opcode, compressed: compressed && first, payload, last });
+            self.refill(shared);
+        }
+        Ok(())
+    }
+
+    /// Whether the caller is in the middle of a message sent in parts.
+    pub(super) const fn is_unfinished(&self) -> bool {
+        self.unfinished.is_some()
+    }
+
+    /// Answers a ping; an answer that still waits is replaced.
+    pub(super) fn pong(&mut self, payload: Bytes) {
+        self.pong = Some(payload);
+    }
+
+    /// Sends a ping; one that still waits is replaced.
+    pub(super) fn ping(&mut self, payload: Bytes) {
+        self.ping = Some(payload);
+    }
+
+    /// Queues the close frame behind everything that was sent before.
+    pub(super) fn close(&mut self, code: CloseCode, reason: &str) {
+        let (payload, len) = close::encode(code, reason);
+        self.pong = None;
+        self.ping = None;
+        self.unfinished = None;
+        self.backlog.push_back(Outgoing::Close { payload: Bytes::copy_from_slice(&payload[..len]) });
+    }
+
+    /// Drops what no longer matters once the close frame must go at once.
+    pub(super) fn abandon(&mut self) {
+        self.backlog.clear();
+        self.backlog_bytes = 0;
+    }
+
+    /// Makes frames until the wire has enough, control frames first, and seals.
+    pub(super) fn refill(&mut self, shared: &mut Shared) {
+        while self.wire.len() < WIRE_TARGET {
+            if let Some(payload) = self.pong.take() {
+                self.put(&mut shared.entropy, Opcode::Pong, false, payload, true);
+            } else if let Some(payload) = self.ping.take() {
+                self.put(&mut shared.entropy, Opcode::Ping, false, payload, true);
+            } else {
+                match self.backlog.pop_front() {
+                    None => {
+                        if self.backlog.capacity() > 0 {
+                            self.backlog = VecDeque::new();
+                        }
+                        break;
+                    }
+                    Some(Outgoing::Close { payload }) => {
+                        self.put(&mut shared.entropy, Opcode::Close, false, payload, true);
+                    }
+                    Some(Outgoing::Data { opcode, compressed, payload, last }) => {
+                        self.fragment(shared, opcode, compressed, payload, last);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Puts one fragment of the message on the wire and the rest back in line.
+    fn fragment(&mut self, shared: &mut Shared, opcode: Opcode, compressed: bool, mut payload: Bytes, last: bool) {
+        let size = shared.config.fragment_size.max(1);
+        let rest = (payload.len() > size).then(|| payload.split_off(size));
+        self.backlog_bytes -= payload.len();
+        let fin = last && rest.is_none();
+        self.put(&mut shared.entropy, opcode, compressed, payload, fin);
+        if let Some(payload) = rest {
+            let opcode = Opcode::Continuation;
+            self.backlog.push_front(Outgoing::Data { opcode, compressed: false, payload, last });
+        }
+    }
+
+    /// Puts one frame on the wire.
+    #[inline]
+    fn put(&mut self, entropy: &mut Entropy, opcode: Opcode, rsv1: bool, payload: Bytes, fin: bool) {
+        debug_assert!(!opcode.is_control() || payload.len() <= MAX_CONTROL);
+        let key = match self.role {
+            Role::Client => Some(entropy.mask()),
+            Role::Server => None,
+        };
+        let length = payload.len();
+        let (header, size) = Header { fin, rsv1, opcode, mask: key, length: length as u64 }.encode();
+        let header = &header[..size];
+        match key {
+            None if length <= GATHER => {
+                let out = self.wire.gather(size + length);
+                out.extend_from_slice(header);
+                out.extend_from_slice(&payload);
+                self.wire.gathered(size + length);
+            }
+            None => {
+                self.put_header(header);
+                self.wire.push(payload);
+            }
+            Some(key) if length <= GATHER => {
+                let out = self.wire.gather(size + length);
+                out.extend_from_slice(header);
+                let start = out.len();
+                out.extend_from_slice(&payload);
+                mask::apply(key, 0, &mut out[start..]);
+                self.wire.gathered(size + length);
+            }
+            Some(key) => {
+                self.put_header(header);
+                // Nobody else holds the payload: mask it where it is.
+                let payload = match payload.try_into_mut() {
+                    Ok(mut own) => {
+                        mask::apply(key, 0, &mut own);
+                        own.freeze()
+                    }
+                    Err(held) => {
+                        let mut copy = held.to_vec();
+                        mask::apply(key, 0, &mut copy);
+                        copy.into()
+                    }
+                };
+                self.wire.push(payload);
+            }
+        }
+    }
+
+    fn put_header(&mut self, header: &[u8]) {
+        self.wire.gather(MAX_HEADER).extend_from_slice(header);
+        self.wire.gathered(header.len());
+    }
+}

@@ -1,0 +1,156 @@
+//! Bytes on their way out, in the order they go.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::mem;
+
+use bytes::{Buf as _, Bytes};
+
+/// A payload longer than this travels by reference; a shorter one is copied
+/// behind its header, which is cheaper than one more entry in a vectored write.
+pub(super) const GATHER: usize = 2_048;
+/// A gathering buffer this full is sealed: what has been copied should still
+/// be in the cache when the kernel copies it again.
+const SEAL: usize = 64 * 1024;
+
+/// A queue of byte strings with a gathering buffer at its end.
+///
+/// One string lives inline, so that the usual turn (one answer, sent at once)
+/// needs no queue on the heap; nothing is kept once all is sent.
+#[derive(Debug, Default)]
+pub(super) struct Wire {
+    front: Bytes,
+    rest: VecDeque<Bytes>,
+    tail: Vec<u8>,
+    bytes: usize,
+}
+
+impl Wire {
+    /// Bytes that wait, sealed or not.
+    #[inline]
+    pub(super) const fn len(&self) -> usize {
+        self.bytes
+    }
+
+    #[inline]
+    pub(super) const fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// The gathering buffer with room for `more` bytes, to be followed by
+    /// [`gathered`](Self::gathered).
+    #[inline]
+    pub(super) fn gather(&mut self, more: usize) -> &mut Vec<u8> {
+        if self.tail.len() + more > SEAL {
+            self.seal();
+        }
+        if self.tail.is_empty() {
+            // Often the only frame of its turn: exactly its size.
+            self.tail.reserve_exact(more);
+        } else if self.tail.capacity() - self.tail.len() < more {
+            self.tail.reserve(more.max(512));
+        }
+        &mut self.tail
+    }
+
+    /// Reports how many bytes were added to the gathering buffer.
+    #[inline]
+    pub(super) const fn gathered(&mut self, added: usize) {
+        self.bytes += added;
+    }
+
+    /// Appends bytes without copying them.
+    pub(super) fn push(&mut self, bytes: Bytes) {
+        self.seal();
+        self.bytes += bytes.len();
+        self.push_sealed(bytes);
+    }
+
+    /// Makes what was gathered visible to [`unsent`](Self::unsent).
+    #[inline]
+    pub(super) fn seal(&mut self) {
+        if !self.tail.is_empty() {
+            let tail = mem::take(&mut self.tail);
+            self.push_sealed(tail.into());
+        }
+    }
+
+    /// What is sealed, in order.
+    pub(super) fn unsent(&self) -> impl Iterator<Item = &Bytes> {
+        (!self.front.is_empty()).then_some(&self.front).into_iter().chain(&self.rest)
+    }
+
+    /// Drops the first `n` bytes, or as many as are sealed.
+    pub(super) fn advance(&mut self, mut n: usize) {
+        while n > 0 && !self.front.is_empty() {
+            let step = n.min(self.front.len());
+            self.front.advance(step);
+            self.bytes -= step;
+            n -= step;
+            if self.front.is_empty() {
+                self.front = self.rest.pop_front().unwrap_or_default();
+            }
+        }
+        if self.rest.is_empty() {
+            self.rest = VecDeque::new();
+        }
+    }
+
+    /// Takes the first sealed byte string away.
+    #[cfg(feature = "tls")]
+    pub(super) fn pop(&mut self) -> Option<Bytes> {
+        let next = self.rest.pop_front().unwrap_or_default();
+        let front = mem::replace(&mut self.front, next);
+        self.bytes -= front.len();
+        (!front.is_empty()).then_some(front)
+    }
+
+    #[inline]
+    fn push_sealed(&mut self, bytes: Bytes) {
+        if bytes.is_empty() {
+        } else if self.front.is_empty() {
+            self.front = bytes;
+        } else {
+            self.rest.push_back(bytes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn content(wire: &Wire) -> Vec<u8> {
+        wire.unsent().flat_map(|bytes| bytes.iter().copied()).collect()
+    }
+
+    #[test]
+    fn small_pieces_gather_large_ones_stand_alone_and_order_holds() {
+        let mut wire = Wire::default();
+        let mut expected = Vec::new();
+        for round in 0..200_u8 {
+            let small = [round; 100];
+            wire.gather(small.len()).extend_from_slice(&small);
+            wire.gathered(small.len());
+            expected.extend(small);
+            if round % 50 == 0 {
+                let large = Bytes::from(alloc::vec![round ^ 0xff; 5_000]);
+                expected.extend(&large);
+                wire.push(large);
+            }
+        }
+        assert_eq!(wire.len(), expected.len());
+        wire.seal();
+        assert_eq!(content(&wire), expected);
+        assert!(wire.unsent().count() < 12);
+        let mut taken = 0;
+        for step in (0..).map(|n| n * 37) {
+            if wire.is_empty() {
+                break;
+            }
+            wire.advance(step);
+            taken = (taken + step).min(expected.len());
+            assert_eq!(content(&wire), expected[taken..]);
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! The loop between one stream and its machine: a `match` over `Output`.
+
+use std::cell::RefCell;
+use std::future::Future as _;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use async_io::Timer;
+use futures_io::{AsyncRead, AsyncWrite};
+use smartsocket_core::websocket::{Closed, Event, Output};
+use smartsocket_core::{CloseCode, Fault, Message, Refused, Tick, WebSocket as Machine};
+
+use crate::clock::Clock;
+use crate::stream::Stream;
+
+/// One read buffer a thread: an idle connection holds none, and what was just
+/// read is still in the cache.
+const READ_BUFFER: usize = 64 * 1024;
+/// Most byte strings of one vectored write.
+const MAX_SLICES: usize = 64;
+
+thread_local! {
+    static READ: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BUFFER]);
+}
+
+/// How to read into a `Vec` beyond its length.
+type PollFill<S> = fn(&mut S, &mut Context<'_>, &mut Vec<u8>, usize) -> Poll<io::Result<usize>>;
+
+#[derive(Debug)]
+pub(crate) struct Driver<S> {
+    io: S,
+    pub(crate) machine: Machine,
+    poll_fill: PollFill<S>,
+    clock: Clock,
+    /// Armed for `armed` or earlier; made when first needed.
+    timer: Option<Timer>,
+    armed: Tick,
+    transmit: bool,
+    shutdown: bool,
+    paused: bool,
+    eof: bool,
+    /// Something was read since the task last yielded.
+    worked: bool,
+    /// The machine's last output came: the socket is of no more use.
+    pub(crate) done: bool,
+    pub(crate) closed: Option<Box<Closed>>,
+    /// Set when the server stops.
+    pub(crate) stop: Option<Arc<AtomicBool>>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
+    pub(crate) fn new(io: S, clock: Clock, machine: Machine) -> Self {
+        Self {
+            io,
+            machine,
+            poll_fill: poll_fill_zeroed,
+            clock,
+            timer: None,
+            armed: Tick::MAX,
+            transmit: false,
+            shutdown: false,
+            paused: false,
+            eof: false,
+            worked: false,
+            done: false,
+            closed: None,
+            stop: None,
+        }
+    }
+
+    pub(crate) fn now(&self) -> Tick {
+        self.clock.now()
+    }
+
+    pub(crate) const fn io(&self) -> &S {
+        &self.io
+    }
+
+    /// Runs the machine to its next event; `None` once the connection is over.
+    ///
+    /// Answers are written when no event is left and before the next read:
+    /// one read, all its messages, one write. Between two reads the task
+    /// yields once, so that a busy peer cannot keep others from their turn,
+    /// and the next read rarely comes too early.
+    pub(crate) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        loop {
+            if let Some(stop) = &self.stop
+                && stop.load(Ordering::Relaxed)
+            {
+                self.stop = None;
+                self.machine.close(self.clock.now(), CloseCode::GOING_AWAY, "server is stopping");
+            }
+            if let Some(event) = self.next_event() {
+                return Poll::Ready(Some(event));
+            }
+            if self.done {
+                return Poll::Ready(None);
+            }
+            if self.poll_write(cx).is_ready() && self.machine.has_output() {
+                continue;
+            }
+            if self.worked {
+                self.worked = false;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            if !self.paused && !self.eof && self.poll_read(cx).is_ready() {
+                continue;
+            }
+            if self.poll_timer(cx).is_ready() {
+                continue;
+            }
+            return Poll::Pending;
+        }
+    }
+
+    /// Queues a message and writes if nothing that was received still waits
+    /// to be taken; `Pending` while the queue is full.
+    ///
+    /// On `Ready`, `message` is gone or the reason is given.
+    pub(crate) fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        message: &mut Option<Message>,
+        last: bool,
+    ) -> Poll<Result<(), Refused>> {
+        loop {
+            let Some(next) = message.take() else { return Poll::Ready(Ok(())) };
+            match self.machine.send_part(self.clock.now(), next, last) {
+                Ok(()) => {
+                    if !self.machine.has_event() {
+                        let _ = self.poll_flush(cx);
+                    }
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) => {
+                    *message = Some(error.message);
+                    if error.refused != Refused::Full {
+                        return Poll::Ready(Err(error.refused));
+                    }
+                    let before = self.machine.buffered();
+                    let _ = self.poll_flush(cx);
+                    if self.machine.buffered() >= before && self.poll_timer(cx).is_pending() {
+                        return Poll::Pending;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes everything that waits.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.machine.has_event() {
+            // Outputs come after events, and events are the receiver's: bytes
+            // that are ready go out all the same.
+            self.machine.prepare_transmit();
+            self.transmit = true;
+        } else {
+            while let Some(output) = self.machine.poll_transmit() {
+                self.note(output);
+            }
+        }
+        self.poll_write(cx)
+    }
+
+    fn next_event(&mut self) -> Option<Event> {
+        while let Some(output) = self.machine.poll_output() {
+            if let Some(event) = self.note(output) {
+                return Some(event);
+            }
+        }
+        None
+    }
+
+    fn note(&mut self, output: Output) -> Option<Event> {
+        match output {
+            Output::Transmit => self.transmit = true,
+            Output::PauseRead => self.paused = true,
+            Output::ResumeRead => self.paused = false,
+            Output::Shutdown => self.shutdown = true,
+            Output::Close => self.done = true,
+            Output::Event(event) => return Some(event),
+        }
+        None
+    }
+
+    /// Writes what is unsent; ready when nothing is.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.transmit {
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+            let mut count = 0;
+            for (slice, bytes) in slices.iter_mut().zip(self.machine.unsent()) {
+                *slice = IoSlice::new(bytes);
+                count += 1;
+            }
+            let io = Pin::new(&mut self.io);
+            let result = match &slices[..count] {
+                [] => {
+                    self.transmit = false;
+                    break;
+                }
+                [one] => io.poll_write(cx, one),
+                many => io.poll_write_vectored(cx, many),
+            };
+            match result {
+                Poll::Ready(Ok(0)) => self.fault(&io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(n)) => self.machine.transmitted(self.clock.now(), n),
+                Poll::Ready(Err(error)) => self.fault(&error),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        let flushed = Pin::new(&mut self.io).poll_flush(cx);
+        if let Poll::Ready(Err(error)) = &flushed {
+            self.fault(error);
+        }
+        if self.shutdown && flushed.is_ready() {
+            match Pin::new(&mut self.io).poll_close(cx) {
+                // A peer that is gone already has been told by the read side.
+                Poll::Ready(_) => self.shutdown = false,
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        flushed.map(drop)
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let result = if let Some(mut fill) = self.machine.take_fill() {
+            let result = (self.poll_fill)(&mut self.io, cx, &mut fill.buf, fill.room);
+            self.machine.handle_fill(self.clock.now(), fill);
+            result
+        } else {
+            READ.with_borrow_mut(|buf| {
+                let result = Pin::new(&mut self.io).poll_read(cx, buf);
+                if let Poll::Ready(Ok(n)) = result {
+                    self.machine.handle_bytes(self.clock.now(), &mut buf[..n]);
+                }
+                result
+            })
+        };
+        match result {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Ok(0)) => {
+                self.eof = true;
+                self.machine.handle_eof(self.clock.now());
+            }
+            Poll::Ready(Ok(_)) => self.worked = true,
+            Poll::Ready(Err(error)) => self.fault(&error),
+        }
+        Poll::Ready(())
+    }
+
+    /// Ready when a deadline of the machine passed.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(due) = self.machine.next_timeout() else { return Poll::Pending };
+        // Deadlines mostly move away: the timer is set again when it fires,
+        // not each time.
+        let due_earlier = due < self.armed;
+        if due_earlier {
+            let at = self.clock.instant(due).unwrap_or_else(far);
+            self.armed = due;
+            match &mut self.timer {
+                Some(timer) => timer.set_at(at),
+                None => self.timer = Some(Timer::at(at)),
+            }
+        }
+        let Some(timer) = &mut self.timer else { return Poll::Pending };
+        match Pin::new(timer).poll(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(_) => {
+                self.armed = Tick::MAX;
+                self.machine.handle_timeout(self.clock.now());
+                Poll::Ready(())
+            }
+        }
+    }
+
+    fn fault(&mut self, error: &io::Error) {
+        self.transmit = false;
+        self.eof = true;
+        self.machine.handle_fault(self.clock.now(), Fault::from(error));
+    }
+}
+
+impl Driver<Stream> {
+    /// Our own sockets can read into memory that was never written.
+    pub(crate) fn over_socket(io: Stream, clock: Clock, machine: Machine) -> Self {
+        let poll_fill: PollFill<Stream> = |io, cx, buf, _room| io.poll_fill(cx, buf);
+        Self { poll_fill, ..Self::new(io, clock, machine) }
+    }
+}
+
+/// Any other stream wants memory that has been written.
+fn poll_fill_zeroed<S: AsyncRead + Unpin>(
+    io: &mut S,
+    cx: &mut Context<'_>,
+    buf: &mut Vec<u8>,
+    room: usize,
+) -> Poll<io::Result<usize>> {
+    let start = buf.len();
+    buf.resize(start + room, 0);
+    let result = Pin::new(io).poll_read(cx, &mut buf[start..]);
+    let came = if let Poll::Ready(Ok(n)) = result { n } else { 0 };
+    buf.truncate(start + came);
+    result
+}
+
+/// A moment that never comes.
+fn far() -> Instant {
+    Instant::now() + std::time::Duration::from_secs(86_400 * 365)
+}

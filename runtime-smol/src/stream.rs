@@ -1,0 +1,131 @@
+//! Sockets: TCP and Unix as one type.
+
+use std::io::{self, IoSlice};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use async_io::Async;
+use futures_io::{AsyncRead, AsyncWrite};
+
+/// A connected TCP or Unix socket.
+#[derive(Debug)]
+pub struct Stream {
+    io: Io,
+    /// A wake-up was waited for: its readiness must be consumed before the
+    /// next read, or the read after that would find a stale one, try in vain
+    /// and arm the poller again.
+    waited: bool,
+}
+
+#[derive(Debug)]
+enum Io {
+    Tcp(Async<TcpStream>),
+    Unix(Async<UnixStream>),
+}
+
+impl Stream {
+    /// The peer's address; `None` for a Unix socket.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        match &self.io {
+            Io::Tcp(tcp) => tcp.get_ref().peer_addr().ok(),
+            Io::Unix(_) => None,
+        }
+    }
+
+    /// Reads into spare capacity: no byte of `buf` is touched twice.
+    pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>, buf: &mut Vec<u8>) -> Poll<io::Result<usize>> {
+        self.poll_io(cx, |fd| Ok(rustix::io::read(fd, rustix::buffer::spare_capacity(buf))?))
+    }
+
+    fn poll_io(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut read: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        if self.waited {
+            ready!(self.poll_readable(cx))?;
+            self.waited = false;
+        }
+        loop {
+            match read(self.as_fd()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                result => return Poll::Ready(result),
+            }
+            self.waited = true;
+            ready!(self.poll_readable(cx))?;
+            self.waited = false;
+        }
+    }
+
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &self.io {
+            Io::Tcp(tcp) => tcp.poll_readable(cx),
+            Io::Unix(unix) => unix.poll_readable(cx),
+        }
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.io {
+            Io::Tcp(tcp) => tcp.as_fd(),
+            Io::Unix(unix) => unix.as_fd(),
+        }
+    }
+}
+
+impl From<Async<TcpStream>> for Stream {
+    fn from(tcp: Async<TcpStream>) -> Self {
+        // Small answers should not wait for more to come. Without the option
+        // the connection is slower, not broken.
+        let _ = tcp.get_ref().set_nodelay(true);
+        Self { io: Io::Tcp(tcp), waited: false }
+    }
+}
+
+impl From<Async<UnixStream>> for Stream {
+    fn from(unix: Async<UnixStream>) -> Self {
+        Self { io: Io::Unix(unix), waited: false }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.get_mut().poll_io(cx, |fd| Ok(rustix::io::read(fd, &mut *buf)?))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.get_mut().io {
+            Io::Tcp(tcp) => Pin::new(tcp).poll_write(cx, buf),
+            Io::Unix(unix) => Pin::new(unix).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.get_mut().io {
+            Io::Tcp(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
+            Io::Unix(unix) => Pin::new(unix).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(match &self.get_mut().io {
+            Io::Tcp(tcp) => tcp.get_ref().shutdown(Shutdown::Write),
+            Io::Unix(unix) => unix.get_ref().shutdown(Shutdown::Write),
+        })
+    }
+}
