@@ -1,1 +1,22 @@
-//! Written next.
+//! The HTTP/1.1 part of the protocol: heads, and the upgrade of RFC 6455 §4 in both roles.
+//!
+//! Heads are read strictly, because a head that two programs read differently is how requests are
+//! smuggled: no folded lines, no bare CR or LF, no space before a colon. Whatever is written was
+//! checked when the caller handed it in, so no caller string can start a header of its own.
+
+#![allow(dead_code)]
+#![allow(unused_imports)]
+
+mod head;
+mod headers;
+mod request;
+mod response;
+mod url;
+
+pub use head::{HeadError, HeadLimits};
+pub use headers::{Headers, InvalidHeader};
+pub use request::Request;
+pub use response::Response;
+pub use url::{Url, UrlError};
+
+pub(crate) use head::{HeadKind, HeadReader};
