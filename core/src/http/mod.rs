@@ -9,12 +9,14 @@
 
 mod head;
 mod headers;
+mod origin;
 mod request;
 mod response;
 mod url;
 
 pub use head::{HeadError, HeadLimits};
 pub use headers::{Headers, InvalidHeader};
+pub use origin::Origins;
 pub use request::Request;
 pub use response::Response;
 pub use url::{Url, UrlError};
