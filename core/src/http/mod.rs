@@ -7,11 +7,13 @@
 #![allow(dead_code)]
 #![allow(unused_imports)]
 
+mod extension;
 mod head;
 mod headers;
 mod origin;
 mod request;
 mod response;
+mod upgrade;
 mod url;
 
 pub use head::{HeadError, HeadLimits};
@@ -19,6 +21,11 @@ pub use headers::{Headers, InvalidHeader};
 pub use origin::Origins;
 pub use request::Request;
 pub use response::Response;
+pub use upgrade::{HandshakeError, UpgradeRequest};
 pub use url::{Url, UrlError};
 
+pub(crate) use extension::{Extension, parse_extensions};
 pub(crate) use head::{HeadKind, HeadReader};
+pub(crate) use upgrade::{
+    Agreed, Upgrade, check_response, choose_subprotocol, encode_key, switching_protocols, upgrade,
+};
