@@ -1,1 +1,31 @@
-//! Written next.
+//! The HTTP/1.1 part of the protocol: heads, and the upgrade of RFC 6455 §4 in both roles.
+//!
+//! Heads are read strictly, because a head that two programs read differently is how requests are
+//! smuggled: no folded lines, no bare CR or LF, no space before a colon. Whatever is written was
+//! checked when the caller handed it in, so no caller string can start a header of its own.
+
+#![allow(dead_code)]
+#![allow(unused_imports)]
+
+mod extension;
+mod head;
+mod headers;
+mod origin;
+mod request;
+mod response;
+mod upgrade;
+mod url;
+
+pub use head::{HeadError, HeadLimits};
+pub use headers::{Headers, InvalidHeader};
+pub use origin::Origins;
+pub use request::Request;
+pub use response::Response;
+pub use upgrade::{HandshakeError, UpgradeRequest};
+pub use url::{Url, UrlError};
+
+pub(crate) use extension::{Extension, parse_extensions};
+pub(crate) use head::{HeadKind, HeadReader};
+pub(crate) use upgrade::{
+    Agreed, Upgrade, check_response, choose_subprotocol, encode_key, switching_protocols, upgrade,
+};

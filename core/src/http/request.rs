@@ -1,0 +1,162 @@
+//! The request a server received.
+
+use alloc::string::String;
+use core::fmt;
+
+use super::headers::{Headers, trim};
+use super::url::{self, Authority};
+
+/// The head of an HTTP request.
+///
+/// `Debug` shows neither the query nor the values of headers that carry secrets.
+#[derive(Clone)]
+pub struct Request {
+    pub(super) method: String,
+    pub(super) target: String,
+    pub(super) http_1_1: bool,
+    pub(super) headers: Headers,
+}
+
+impl Request {
+    /// The method, as sent: methods are case-sensitive.
+    pub fn method(&self) -> &str {
+        &self.method
+    }
+
+    /// The request target, as sent.
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+
+    /// The path of the target, still percent-encoded.
+    pub fn path(&self) -> &str {
+        let resource = self.resource();
+        match resource.split_once('?').map_or(resource, |(path, _)| path) {
+            "" => "/",
+            path => path,
+        }
+    }
+
+    /// What follows the first `?` of the target, still percent-encoded.
+    pub fn query(&self) -> Option<&str> {
+        self.resource().split_once('?').map(|(_, query)| query)
+    }
+
+    /// The header fields.
+    pub fn headers(&self) -> &Headers {
+        &self.headers
+    }
+
+    /// The first value of a header, if it is there and is UTF-8.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)
+    }
+
+    /// The `Host` header: host and port as the client knows them.
+    pub fn host(&self) -> Option<&str> {
+        self.header("host")
+    }
+
+    /// The `Origin` header: the page a browser acts for.
+    pub fn origin(&self) -> Option<&str> {
+        self.header("origin")
+    }
+
+    /// The value of the first cookie of this name, as sent.
+    pub fn cookie(&self, name: &str) -> Option<&str> {
+        self.headers
+            .get_all("cookie")
+            .flat_map(|value| value.split(|&byte| byte == b';'))
+            .filter_map(|pair| core::str::from_utf8(trim(pair)).ok()?.split_once('='))
+            .find_map(|(key, value)| (key == name).then_some(value))
+    }
+
+    /// Whether the client asks to speak WebSocket.
+    pub fn is_upgrade(&self) -> bool {
+        self.headers.lists("upgrade", "websocket")
+    }
+
+    /// What the one `Host` header names, if it is valid.
+    pub(super) fn authority(&self) -> Option<Authority> {
+        let host = core::str::from_utf8(self.headers.single("host")?).ok()?;
+        Authority::parse(host).ok()
+    }
+
+    /// The target without the scheme and host a proxy's client puts before it.
+    fn resource(&self) -> &str {
+        match url::split_absolute(&self.target) {
+            Some((_, _, resource)) if !self.target.starts_with('/') => resource,
+            Some(_) | None => &self.target,
+        }
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("method", &self.method)
+            .field("path", &self.path())
+            .field("headers", &self.headers)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::head::tests::request;
+    use super::*;
+    use alloc::format;
+
+    #[test]
+    fn target_is_split_at_the_first_question_mark() {
+        for (target, path, query) in [
+            ("/", "/", None),
+            ("/a/b%20c", "/a/b%20c", None),
+            ("/a?b=c?d", "/a", Some("b=c?d")),
+            ("/?", "/", Some("")),
+            ("/?u=http://x/y", "/", Some("u=http://x/y")),
+            ("/a://b/c", "/a://b/c", None),
+            ("http://h/a?b", "/a", Some("b")),
+            ("http://H?b", "/", Some("b")),
+            ("http://h", "/", None),
+            ("*", "*", None),
+        ] {
+            let head = format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n");
+            let request = request(head.as_bytes()).unwrap();
+            assert_eq!((request.path(), request.query()), (path, query), "{target}");
+            assert_eq!(request.target(), target);
+        }
+    }
+
+    #[test]
+    fn cookies_are_found_in_every_cookie_header() {
+        let request = request(
+            b"GET / HTTP/1.1\r\nHost: h\r\nCookie: a=1; b=x=y;c=\xff ;empty=\r\ncookie: bb=2;a=3\r\n\r\n",
+        )
+        .unwrap();
+        assert_eq!(request.cookie("a"), Some("1"));
+        assert_eq!(request.cookie("b"), Some("x=y"));
+        assert_eq!(request.cookie("bb"), Some("2"));
+        assert_eq!(request.cookie("empty"), Some(""));
+        assert_eq!(request.cookie("A"), None);
+        assert_eq!(request.cookie("c"), None);
+    }
+
+    #[test]
+    fn debug_shows_neither_query_nor_cookies() {
+        let request =
+            request(b"GET /chat?token=hunter2 HTTP/1.1\r\nHost: h\r\nCookie: s=hunter2\r\n\r\n")
+                .unwrap();
+        let text = format!("{request:?}");
+        assert!(
+            text.contains("/chat") && !text.contains("hunter2"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn can_cross_threads() {
+        fn sendable<T: Send + Sync + Clone>() {}
+        sendable::<Request>();
+    }
+}
