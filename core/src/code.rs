@@ -81,11 +81,17 @@ impl CloseCode {
     /// the application knows.
     pub const fn cure(self) -> Option<&'static str> {
         match self.0 {
-            1002 => Some("one end speaks the protocol wrongly: look at the reason, update that end"),
+            1002 => {
+                Some("one end speaks the protocol wrongly: look at the reason, update that end")
+            }
             1003 => Some("send the kind of message, text or binary, that the peer takes"),
-            1006 => Some("the network, a proxy or the peer's process dropped the connection: reconnect"),
+            1006 => {
+                Some("the network, a proxy or the peer's process dropped the connection: reconnect")
+            }
             1007 => Some("send text as UTF-8, other data as binary messages"),
-            1008 => Some("the peer's rules forbid what was sent: look at the reason, its limits and credentials"),
+            1008 => Some(
+                "the peer's rules forbid what was sent: look at the reason, its limits and credentials",
+            ),
             1009 => Some("send smaller messages, or raise the receiver's message limit"),
             1010 => Some("turn the extension on at the server, or do not insist on it"),
             1011 => Some("look at the log of the end that closed"),
@@ -127,7 +133,9 @@ mod tests {
     #[test]
     fn exactly_the_registered_and_the_free_ranges_are_sendable() {
         // Spelled out as the RFC and the registry list them, not as the code does.
-        let listed = [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014];
+        let listed = [
+            1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014,
+        ];
         for code in 0..=u16::MAX {
             let expected = listed.contains(&code) || (3000..5000).contains(&code);
             assert_eq!(CloseCode::from(code).is_sendable(), expected, "{code}");

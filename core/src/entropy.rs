@@ -40,7 +40,11 @@ pub(crate) struct Entropy {
 
 impl Entropy {
     pub(crate) fn new(seed: Seed) -> Self {
-        Self { seed, rng: None, nonces: 0 }
+        Self {
+            seed,
+            rng: None,
+            nonces: 0,
+        }
     }
 
     /// A fresh masking key (RFC 6455 §5.3), never derived from the last one.
@@ -64,7 +68,8 @@ impl Entropy {
     }
 
     fn rng(&mut self) -> &mut ChaCha12Rng {
-        self.rng.get_or_insert_with(|| Box::new(ChaCha12Rng::from_seed(self.seed.0)))
+        self.rng
+            .get_or_insert_with(|| Box::new(ChaCha12Rng::from_seed(self.seed.0)))
     }
 }
 
@@ -98,7 +103,10 @@ mod tests {
         let mut last = entropy.mask();
         for _ in 0..1_000_000 {
             let mask = entropy.mask();
-            assert_ne!(mask, last, "curl CVE-2025-10148: a mask key kept over frames");
+            assert_ne!(
+                mask, last,
+                "curl CVE-2025-10148: a mask key kept over frames"
+            );
             for byte in mask {
                 counts[usize::from(byte)] += 1;
             }
@@ -108,13 +116,19 @@ mod tests {
         // Birthday bound: about 116 collisions are expected among 2^32 keys.
         assert!(seen.len() > 999_700, "{}", seen.len());
         let expected = 4_000_000.0 / 256.0;
-        let chi: f64 = counts.iter().map(|&n| (f64::from(n) - expected).powi(2) / expected).sum();
+        let chi: f64 = counts
+            .iter()
+            .map(|&n| (f64::from(n) - expected).powi(2) / expected)
+            .sum();
         assert!(chi < 400.0, "chi-square {chi} with 255 degrees of freedom");
     }
 
     #[test]
     fn debug_shows_no_secret() {
         assert_eq!(format!("{:?}", Seed::new([0x41; 32])), "Seed(***)");
-        assert_eq!(format!("{:?}", Entropy::new(Seed::new([0x41; 32]))), "Entropy(***)");
+        assert_eq!(
+            format!("{:?}", Entropy::new(Seed::new([0x41; 32]))),
+            "Entropy(***)"
+        );
     }
 }

@@ -51,7 +51,12 @@ impl core::error::Error for Refused {}
 
 impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "message of {} bytes not sent: {}", self.message.len(), self.refused)
+        write!(
+            f,
+            "message of {} bytes not sent: {}",
+            self.message.len(),
+            self.refused
+        )
     }
 }
 

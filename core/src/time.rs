@@ -80,10 +80,16 @@ mod tests {
     #[test]
     fn adding_saturates_and_differences_never_go_below_zero() {
         let second = Duration::from_secs(1);
-        assert_eq!(Tick::from_millis(500) + second, Tick::from_micros(1_500_000));
+        assert_eq!(
+            Tick::from_millis(500) + second,
+            Tick::from_micros(1_500_000)
+        );
         assert_eq!(Tick::MAX + second, Tick::MAX);
         assert_eq!(Tick::ZERO + Duration::MAX, Tick::MAX);
         assert_eq!(Tick::ZERO - Tick::from_millis(1), Duration::ZERO);
-        assert_eq!(alloc::format!("{:?}", Tick::from_millis(1_500)), "1.500000s");
+        assert_eq!(
+            alloc::format!("{:?}", Tick::from_millis(1_500)),
+            "1.500000s"
+        );
     }
 }

@@ -14,13 +14,12 @@
 //! An idle connection should not hold a third of a megabyte, so by default neither side keeps its
 //! context between messages and all connections of a hub share one pool. With context
 //! takeover every connection owns a state per direction it is kept in.
-#![allow(dead_code, unused_imports)]
 
 mod codec;
 #[cfg(any(test, not(feature = "zlib-rs")))]
 mod miniz;
 mod negotiate;
-pub(crate) mod pool;
+mod pool;
 #[cfg(feature = "zlib-rs")]
 mod zlib;
 
@@ -35,6 +34,7 @@ pub use codec::InflateError;
 pub(crate) use codec::InflateLimits;
 pub use negotiate::Parameters;
 pub(crate) use negotiate::Params;
+pub(crate) use pool::Pool;
 
 /// Compresses messages with the backend this crate was built with.
 pub(crate) type Deflater = codec::Deflater<backend::Compressor>;

@@ -103,7 +103,9 @@ impl Header {
         }
         let (length, extended) = match short {
             LENGTH_16 => {
-                let Some(bytes) = rest.first_chunk::<2>() else { return Ok(None) };
+                let Some(bytes) = rest.first_chunk::<2>() else {
+                    return Ok(None);
+                };
                 let length = u64::from(u16::from_be_bytes(*bytes));
                 if length < u64::from(LENGTH_16) {
                     return Err(HeaderError::LengthNotMinimal);
@@ -111,7 +113,9 @@ impl Header {
                 (length, 2)
             }
             LENGTH_64 => {
-                let Some(bytes) = rest.first_chunk::<8>() else { return Ok(None) };
+                let Some(bytes) = rest.first_chunk::<8>() else {
+                    return Ok(None);
+                };
                 let length = u64::from_be_bytes(*bytes);
                 if length <= u64::from(u16::MAX) {
                     return Err(HeaderError::LengthNotMinimal);
@@ -126,17 +130,29 @@ impl Header {
         let (mask, size) = if second & MASKED == 0 {
             (None, 2 + extended)
         } else {
-            let Some(key) = rest.get(extended..).and_then(<[u8]>::first_chunk::<4>) else { return Ok(None) };
+            let Some(key) = rest.get(extended..).and_then(<[u8]>::first_chunk::<4>) else {
+                return Ok(None);
+            };
             (Some(*key), 6 + extended)
         };
-        Ok(Some((Self { fin, rsv1: first & RSV1 != 0, opcode, mask, length }, size)))
+        Ok(Some((
+            Self {
+                fin,
+                rsv1: first & RSV1 != 0,
+                opcode,
+                mask,
+                length,
+            },
+            size,
+        )))
     }
 
     /// Writes the header: the buffer and how many of its bytes count.
     #[inline]
     pub(crate) fn encode(&self) -> ([u8; MAX_HEADER], usize) {
         let mut out = [0; MAX_HEADER];
-        out[0] = self.opcode.bits() | if self.fin { FIN } else { 0 } | if self.rsv1 { RSV1 } else { 0 };
+        out[0] =
+            self.opcode.bits() | if self.fin { FIN } else { 0 } | if self.rsv1 { RSV1 } else { 0 };
         let mut size = match self.length {
             short @ 0..=125 => {
                 out[1] = short as u8;
@@ -169,7 +185,11 @@ impl Header {
         // RSV2 and RSV3 belong to no extension we speak; RSV1 only to the
         // first frame of a message (RFC 7692 §6). Whether compression was
         // agreed is the connection's to judge.
-        let allowed = if matches!(opcode, Opcode::Text | Opcode::Binary) { RSV1 } else { 0 };
+        let allowed = if matches!(opcode, Opcode::Text | Opcode::Binary) {
+            RSV1
+        } else {
+            0
+        };
         if first & RSV & !allowed != 0 {
             return Err(HeaderError::ReservedBits);
         }
@@ -182,8 +202,14 @@ mod tests {
     use super::*;
     use alloc::vec::Vec;
 
-    const OPCODES: [Opcode; 6] =
-        [Opcode::Continuation, Opcode::Text, Opcode::Binary, Opcode::Close, Opcode::Ping, Opcode::Pong];
+    const OPCODES: [Opcode; 6] = [
+        Opcode::Continuation,
+        Opcode::Text,
+        Opcode::Binary,
+        Opcode::Close,
+        Opcode::Ping,
+        Opcode::Pong,
+    ];
 
     fn lengths() -> Vec<u64> {
         let mut lengths = Vec::from([0, 1, 125, 126, 127, 128, 65_535, 65_536, i64::MAX as u64]);
@@ -204,13 +230,27 @@ mod tests {
                 for mask in [None, Some([1, 2, 3, 4]), Some([0; 4])] {
                     for fin in [true, !opcode.is_control()] {
                         for rsv1 in [false, matches!(opcode, Opcode::Text | Opcode::Binary)] {
-                            let header = Header { fin, rsv1, opcode, mask, length };
+                            let header = Header {
+                                fin,
+                                rsv1,
+                                opcode,
+                                mask,
+                                length,
+                            };
                             let (bytes, size) = header.encode();
                             for cut in 0..size {
-                                assert_eq!(Header::decode(&bytes[..cut]), Ok(None), "{header:?} cut at {cut}");
+                                assert_eq!(
+                                    Header::decode(&bytes[..cut]),
+                                    Ok(None),
+                                    "{header:?} cut at {cut}"
+                                );
                             }
                             assert_eq!(Header::decode(&bytes[..size]), Ok(Some((header, size))));
-                            assert_eq!(Header::decode(&bytes), Ok(Some((header, size))), "what follows does not matter");
+                            assert_eq!(
+                                Header::decode(&bytes),
+                                Ok(Some((header, size))),
+                                "what follows does not matter"
+                            );
                         }
                     }
                 }
@@ -227,9 +267,18 @@ mod tests {
                 let control = opcode >= 8;
                 let rsv = (first >> 4) & 0x7;
                 let rsv_ok = rsv == 0 || (rsv == 4 && matches!(opcode, 1 | 2));
-                let legal = known && rsv_ok && (!control || (first & 0x80 != 0 && second & 0x7f <= 125));
-                assert_eq!(Header::decode(&[first, second]).is_ok(), legal, "{first:#04x} {second:#04x}");
-                assert_eq!(Header::decode(&[first]).is_ok(), known && rsv_ok, "{first:#04x}");
+                let legal =
+                    known && rsv_ok && (!control || (first & 0x80 != 0 && second & 0x7f <= 125));
+                assert_eq!(
+                    Header::decode(&[first, second]).is_ok(),
+                    legal,
+                    "{first:#04x} {second:#04x}"
+                );
+                assert_eq!(
+                    Header::decode(&[first]).is_ok(),
+                    known && rsv_ok,
+                    "{first:#04x}"
+                );
             }
         }
     }
@@ -264,10 +313,22 @@ mod tests {
     #[test]
     fn the_examples_of_rfc_6455_section_5_7() {
         let masked_hello = [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d];
-        let header = Header { fin: true, rsv1: false, opcode: Opcode::Text, mask: Some([0x37, 0xfa, 0x21, 0x3d]), length: 5 };
+        let header = Header {
+            fin: true,
+            rsv1: false,
+            opcode: Opcode::Text,
+            mask: Some([0x37, 0xfa, 0x21, 0x3d]),
+            length: 5,
+        };
         assert_eq!(Header::decode(&masked_hello), Ok(Some((header, 6))));
         let large = [0x82, 0x7f, 0, 0, 0, 0, 0, 1, 0, 0];
-        let header = Header { fin: true, rsv1: false, opcode: Opcode::Binary, mask: None, length: 65_536 };
+        let header = Header {
+            fin: true,
+            rsv1: false,
+            opcode: Opcode::Binary,
+            mask: None,
+            length: 65_536,
+        };
         assert_eq!(Header::decode(&large), Ok(Some((header, 10))));
     }
 }

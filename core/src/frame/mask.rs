@@ -45,7 +45,10 @@ mod tests {
                     let mut slow = payload.clone();
                     apply(key, offset, &mut fast[start..start + length]);
                     plain(key, offset, &mut slow[start..start + length]);
-                    assert_eq!(fast, slow, "offset {offset}, length {length}, start {start}");
+                    assert_eq!(
+                        fast, slow,
+                        "offset {offset}, length {length}, start {start}"
+                    );
                 }
             }
         }

@@ -31,7 +31,9 @@ impl Utf8 {
         // The cut is at most three bytes from the end, so all before it is
         // checked at full speed once more and only the end byte by byte.
         let end = data.len() - data.len().min(3);
-        let cut = (end..data.len()).find(|&at| data[at] >= 0xc0 && is_cut(&data[at..])).ok_or(NotUtf8)?;
+        let cut = (end..data.len())
+            .find(|&at| data[at] >= 0xc0 && is_cut(&data[at..]))
+            .ok_or(NotUtf8)?;
         let (valid, open) = data.split_at(cut);
         text.push_str(simdutf8::basic::from_utf8(valid).map_err(|_| NotUtf8)?);
         self.keep(open);
@@ -74,7 +76,8 @@ impl Utf8 {
 
 /// Whether `bytes` are the start of one code point, so far without a fault.
 fn is_cut(bytes: &[u8]) -> bool {
-    core::str::from_utf8(bytes).is_err_and(|error| error.valid_up_to() == 0 && error.error_len().is_none())
+    core::str::from_utf8(bytes)
+        .is_err_and(|error| error.valid_up_to() == 0 && error.error_len().is_none())
 }
 
 #[cfg(test)]
@@ -109,7 +112,11 @@ mod tests {
                         let expected = core::str::from_utf8(&text).is_ok();
                         for cut in 0..=4 {
                             let (head, tail) = text.split_at(cut);
-                            assert_eq!(check(&[head, tail]).is_ok(), expected, "{text:x?} cut at {cut}");
+                            assert_eq!(
+                                check(&[head, tail]).is_ok(),
+                                expected,
+                                "{text:x?} cut at {cut}"
+                            );
                         }
                     }
                 }
@@ -122,11 +129,20 @@ mod tests {
         // Autobahn 6.4: the third byte of an encoded value above U+10FFFF.
         let fails_at = |text: &[u8]| {
             let mut utf8 = Utf8::default();
-            text.iter().position(|&byte| utf8.push(&[byte], &mut String::new()).is_err())
+            text.iter()
+                .position(|&byte| utf8.push(&[byte], &mut String::new()).is_err())
         };
         assert_eq!(fails_at(b"\xce\xba\xf4\x90\x80\x80"), Some(3));
-        assert_eq!(fails_at(b"a\xed\xa0\x80"), Some(2), "a surrogate is known at its second byte");
-        assert_eq!(fails_at(b"\xc0\xaf"), Some(0), "an overlong form at its first");
+        assert_eq!(
+            fails_at(b"a\xed\xa0\x80"),
+            Some(2),
+            "a surrogate is known at its second byte"
+        );
+        assert_eq!(
+            fails_at(b"\xc0\xaf"),
+            Some(0),
+            "an overlong form at its first"
+        );
     }
 
     proptest! {

@@ -95,6 +95,13 @@ impl Headers {
         self.get_bytes(name).is_some()
     }
 
+    /// Appends every field of `other`.
+    pub fn extend(&mut self, other: &Self) {
+        for (name, value) in other.iter() {
+            self.push_checked(name, value);
+        }
+    }
+
     /// The value of a field that must be there exactly once.
     pub(super) fn single(&self, name: &str) -> Option<&[u8]> {
         let mut all = self.get_all(name);

@@ -4,9 +4,6 @@
 //! smuggled: no folded lines, no bare CR or LF, no space before a colon. Whatever is written was
 //! checked when the caller handed it in, so no caller string can start a header of its own.
 
-#![allow(dead_code)]
-#![allow(unused_imports)]
-
 mod extension;
 mod head;
 mod headers;
@@ -24,8 +21,8 @@ pub use response::Response;
 pub use upgrade::{HandshakeError, UpgradeRequest};
 pub use url::{Url, UrlError};
 
-pub(crate) use extension::{Extension, parse_extensions};
+pub(crate) use extension::Extension;
 pub(crate) use head::{HeadKind, HeadReader};
 pub(crate) use upgrade::{
-    Agreed, Upgrade, check_response, choose_subprotocol, encode_key, switching_protocols, upgrade,
+    Upgrade, check_response, choose_subprotocol, encode_key, switching_protocols, upgrade,
 };

@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::mem;
 
 use crate::deflate::{Deflater, InflateError, InflateLimits, Inflater, Parameters, Pool};
 
@@ -26,8 +27,14 @@ pub(super) struct Codec {
 
 impl Codec {
     pub(super) fn new(role: Role, parameters: Parameters, config: &Config) -> Self {
-        let server = (parameters.server_no_context_takeover, parameters.server_max_window_bits);
-        let client = (parameters.client_no_context_takeover, parameters.client_max_window_bits);
+        let server = (
+            parameters.server_no_context_takeover,
+            parameters.server_max_window_bits,
+        );
+        let client = (
+            parameters.client_no_context_takeover,
+            parameters.client_max_window_bits,
+        );
         let (own, peer) = match role {
             Role::Server => (server, client),
             Role::Client => (client, server),
@@ -46,7 +53,8 @@ impl Codec {
     /// Compresses a part of a message.
     pub(super) fn deflate(&mut self, pool: &mut Pool, data: &[u8], last: bool, out: &mut Vec<u8>) {
         let deflater = if self.deflate_takeover {
-            self.deflater.get_or_insert_with(|| Box::new(Deflater::new(self.level, self.deflate_bits)))
+            self.deflater
+                .get_or_insert_with(|| Box::new(Deflater::new(self.level, self.deflate_bits)))
         } else {
             // A fresh state for every part is as good as one for the message:
             // its output refers to nothing before it (RFC 7692 §7.2.3.3).
@@ -70,29 +78,31 @@ impl Codec {
         if self.inflater.is_none() {
             self.inflater = match (self.inflate_takeover, last) {
                 (true, _) => Some(Box::new(Inflater::new())),
-                // One that is needed only inside this call is always there.
-                (false, true) => Some(pool.take_inflater().unwrap_or_else(|| Box::new(Inflater::new()))),
                 (false, false) => pool.take_inflater(),
+                (false, true) => None,
             };
         }
-        let Some(inflater) = &mut self.inflater else {
-            self.waiting.extend_from_slice(data);
-            return Ok(());
+        let inflater = match &mut self.inflater {
+            Some(inflater) => inflater,
+            // One that is needed only inside this call is always there.
+            None if last => pool.inflater(),
+            None => {
+                self.waiting.extend_from_slice(data);
+                return Ok(());
+            }
         };
         if !self.waiting.is_empty() {
-            let waiting = core::mem::take(&mut self.waiting);
+            let waiting = mem::take(&mut self.waiting);
             inflater.inflate(&waiting, false, limits, out)?;
         }
         inflater.inflate(data, last, limits, out)?;
-        if last && !self.inflate_takeover {
-            if let Some(inflater) = self.inflater.take() {
-                pool.give_back(inflater);
-            }
+        if last {
+            self.release(pool);
         }
         Ok(())
     }
 
-    /// Gives back what was borrowed; the connection is over.
+    /// Gives back what was borrowed; the message, or the connection, is over.
     pub(super) fn release(&mut self, pool: &mut Pool) {
         if !self.inflate_takeover
             && let Some(inflater) = self.inflater.take()

@@ -106,11 +106,21 @@ struct Tls {
 impl Endpoint {
     pub(crate) fn server(shared: &Shared, now: Tick) -> Self {
         let handshake = Handshake::server(&shared.config);
-        let mut endpoint = Self::new(Role::Server, Phase::Handshake(Box::new(handshake)), shared, now);
+        let mut endpoint = Self::new(
+            Role::Server,
+            Phase::Handshake(Box::new(handshake)),
+            shared,
+            now,
+        );
         #[cfg(feature = "tls")]
         if let Some(tls) = &shared.config.server_tls {
             match Layer::server(tls) {
-                Ok(layer) => endpoint.tls = Some(Box::new(Tls { layer, wire: Wire::default() })),
+                Ok(layer) => {
+                    endpoint.tls = Some(Box::new(Tls {
+                        layer,
+                        wire: Wire::default(),
+                    }))
+                }
                 Err(error) => endpoint.end(Cause::Tls(error)),
             }
         }
@@ -118,14 +128,21 @@ impl Endpoint {
         endpoint
     }
 
-    pub(crate) fn client(request: UpgradeRequest, shared: &mut Shared, now: Tick) -> Result<Self, ClientError> {
+    pub(crate) fn client(
+        request: UpgradeRequest,
+        shared: &mut Shared,
+        now: Tick,
+    ) -> Result<Self, ClientError> {
         #[cfg(feature = "tls")]
         let tls = match (&shared.config.client_tls, request.url().secure()) {
             (_, false) => None,
             (None, true) => return Err(ClientError::NoTls),
             (Some(tls), true) => {
                 let layer = Layer::client(tls, request.url().host()).map_err(ClientError::Tls)?;
-                Some(Box::new(Tls { layer, wire: Wire::default() }))
+                Some(Box::new(Tls {
+                    layer,
+                    wire: Wire::default(),
+                }))
             }
         };
         #[cfg(not(feature = "tls"))]
@@ -133,7 +150,12 @@ impl Endpoint {
             return Err(ClientError::NoTls);
         }
         let (handshake, head) = Handshake::client(request, shared);
-        let mut endpoint = Self::new(Role::Client, Phase::Handshake(Box::new(handshake)), shared, now);
+        let mut endpoint = Self::new(
+            Role::Client,
+            Phase::Handshake(Box::new(handshake)),
+            shared,
+            now,
+        );
         #[cfg(feature = "tls")]
         {
             endpoint.tls = tls;
@@ -321,7 +343,12 @@ impl Endpoint {
                         // Whoever sent half a request learns what was wrong.
                         (false, Role::Server, false) => {
                             let response = Response::text(408, "the request took too long\n");
-                            self.respond(shared, response, false, Some(Cause::Timeout(Deadline::Handshake)));
+                            self.respond(
+                                shared,
+                                response,
+                                false,
+                                Some(Cause::Timeout(Deadline::Handshake)),
+                            );
                         }
                         (false, _, _) => self.end(Cause::Timeout(Deadline::Handshake)),
                     }
@@ -392,10 +419,13 @@ impl Endpoint {
         match self.phase {
             Phase::Open => {}
             Phase::Handshake(_) => return Err((message, Refused::NotOpen)),
-            Phase::Closing | Phase::Ending | Phase::Ended => return Err((message, Refused::Closed)),
+            Phase::Closing | Phase::Ending | Phase::Ended => {
+                return Err((message, Refused::Closed));
+            }
         }
         let idle = self.wire().is_empty();
-        self.sender.send(shared, self.codec.as_deref_mut(), message, last)?;
+        self.sender
+            .send(shared, self.codec.as_deref_mut(), message, last)?;
         if idle {
             self.progress = now;
         }
@@ -432,7 +462,11 @@ impl Endpoint {
                 self.respond(shared, Response::new(503), false, None);
             }
             Phase::Handshake(_) => {
-                self.end = Some(Box::new(Closed { code, reason: reason.into(), cause: Cause::Local }));
+                self.end = Some(Box::new(Closed {
+                    code,
+                    reason: reason.into(),
+                    cause: Cause::Local,
+                }));
             }
             Phase::Closing | Phase::Ending | Phase::Ended => {}
         }
@@ -450,7 +484,11 @@ impl Endpoint {
         }
         if self.flags.pause != self.flags.paused {
             self.flags.paused = self.flags.pause;
-            return Some(if self.flags.paused { Output::PauseRead } else { Output::ResumeRead });
+            return Some(if self.flags.paused {
+                Output::PauseRead
+            } else {
+                Output::ResumeRead
+            });
         }
         if matches!(self.phase, Phase::Ended) {
             return (!mem::replace(&mut self.flags.dropped, true)).then_some(Output::Close);
@@ -470,9 +508,21 @@ impl Endpoint {
         None
     }
 
+    /// Makes what is queued visible, as `Transmit` would.
+    pub(crate) fn flush(&mut self, shared: &mut Shared) {
+        self.refill(shared);
+        if !self.wire().is_empty() && !mem::replace(&mut self.flags.announced, true) {
+            self.progress = self.clock;
+        }
+    }
+
+    #[inline]
+    pub(crate) fn has_event(&self, shared: &Shared) -> bool {
+        !shared.events.is_empty() || self.end.is_some()
+    }
+
     pub(crate) fn next_timeout(&self, shared: &Shared) -> Option<Tick> {
-        let waits = !shared.events.is_empty()
-            || self.end.is_some()
+        let waits = self.has_event(shared)
             || self.flags.pause != self.flags.paused
             || (!self.flags.announced && self.has_unsent())
             || match self.phase {
@@ -540,7 +590,9 @@ impl Endpoint {
         if self.receiver.is_lent() {
             // The embedder broke the contract of `take_fill`; what it holds
             // comes before these bytes, so the stream cannot be read on.
-            self.end(Cause::Fault(Fault::other("bytes handed in while a fill was out")));
+            self.end(Cause::Fault(Fault::other(
+                "bytes handed in while a fill was out",
+            )));
             return data.len();
         }
         match self.receiver.read(shared, &mut self.codec, data) {
@@ -601,7 +653,11 @@ impl Endpoint {
             }
             Received::Close(code, reason) => {
                 let cause = if open { Cause::Peer } else { Cause::Local };
-                self.end = Some(Box::new(Closed { code, reason, cause }));
+                self.end = Some(Box::new(Closed {
+                    code,
+                    reason,
+                    cause,
+                }));
             }
         }
     }
@@ -616,7 +672,10 @@ impl Endpoint {
             return;
         }
         let (code, reason) = match &cause {
-            Cause::Violation(violation) => (violation.code(), Utf8Bytes::from(alloc::format!("{violation}"))),
+            Cause::Violation(violation) => (
+                violation.code(),
+                Utf8Bytes::from(alloc::format!("{violation}")),
+            ),
             Cause::Timeout(Deadline::Idle) => (CloseCode::NORMAL, Utf8Bytes::from_static("idle")),
             #[cfg(feature = "tls")]
             Cause::Tls(_) => (CloseCode::TLS, Utf8Bytes::default()),
@@ -630,7 +689,11 @@ impl Endpoint {
             | Cause::Refused(_)
             | Cause::Fault(_) => (CloseCode::ABNORMAL, Utf8Bytes::default()),
         };
-        self.end = Some(Box::new(Closed { code, reason, cause }));
+        self.end = Some(Box::new(Closed {
+            code,
+            reason,
+            cause,
+        }));
     }
 
     /// Acts on the outcome and tells it.
@@ -671,7 +734,8 @@ impl Endpoint {
         };
         // A client lets the server end the stream first (RFC 6455 §7.1.1);
         // one that failed the connection does not wait for that.
-        self.flags.shut = self.role == Role::Client && matches!(closed.cause, Cause::Peer | Cause::Local);
+        self.flags.shut =
+            self.role == Role::Client && matches!(closed.cause, Cause::Peer | Cause::Local);
         self.flags.told = true;
         self.deadline = self.clock + shared.config.close_timeout;
         self.receiver.clear();
@@ -759,7 +823,10 @@ impl Endpoint {
     fn due(&self, shared: &Shared) -> Tick {
         let rests = matches!(&self.phase, Phase::Handshake(handshake) if handshake.is_deciding());
         let phase = if rests { Tick::MAX } else { self.deadline };
-        phase.min(self.write_deadline(shared)).min(self.idle_deadline(shared)).min(self.liveness_deadline(shared))
+        phase
+            .min(self.write_deadline(shared))
+            .min(self.idle_deadline(shared))
+            .min(self.liveness_deadline(shared))
     }
 
     fn write_deadline(&self, shared: &Shared) -> Tick {
@@ -771,13 +838,19 @@ impl Endpoint {
     }
 
     fn idle_deadline(&self, shared: &Shared) -> Tick {
-        if matches!(self.phase, Phase::Open) { after(self.active, shared.config.idle_timeout) } else { Tick::MAX }
+        if matches!(self.phase, Phase::Open) {
+            after(self.active, shared.config.idle_timeout)
+        } else {
+            Tick::MAX
+        }
     }
 
     fn liveness_deadline(&self, shared: &Shared) -> Tick {
         match (&self.phase, self.ping) {
             (Phase::Open, _) if shared.config.ping_interval.is_none() => Tick::MAX,
-            (Phase::Open, Some((sent, _))) if sent >= self.heard => sent + shared.config.pong_timeout,
+            (Phase::Open, Some((sent, _))) if sent >= self.heard => {
+                sent + shared.config.pong_timeout
+            }
             (Phase::Open, _) => after(self.heard, shared.config.ping_interval),
             _ => Tick::MAX,
         }
@@ -792,7 +865,9 @@ impl Tls {
         const TARGET: usize = 64 * 1024;
         self.collect();
         while self.wire.len() < TARGET && !self.layer.is_handshaking() {
-            let Some(plain) = sender.wire.pop() else { break };
+            let Some(plain) = sender.wire.pop() else {
+                break;
+            };
             for piece in plain.chunks(TARGET) {
                 self.layer.seal(piece);
                 self.collect();

@@ -112,14 +112,24 @@ impl Ticket {
 
     /// Accepts the upgrade. Of a request that is none, it makes a 426.
     pub fn accept(self, accept: Accept) -> Decision {
-        let answer = if self.upgrade { Answer::Accept(accept) } else { Answer::Respond(Response::new(426)) };
-        Decision { request: self.request, answer }
+        let answer = if self.upgrade {
+            Answer::Accept(accept)
+        } else {
+            Answer::Respond(Response::new(426))
+        };
+        Decision {
+            request: self.request,
+            answer,
+        }
     }
 
     /// Answers with this response and ends the connection: a refusal, or
     /// the content of a plain HTTP request.
     pub fn respond(self, response: Response) -> Decision {
-        Decision { request: self.request, answer: Answer::Respond(response) }
+        Decision {
+            request: self.request,
+            answer: Answer::Respond(response),
+        }
     }
 }
 
@@ -164,7 +174,10 @@ impl Closed {
     /// reported a failure.
     pub fn is_clean(&self) -> bool {
         matches!(self.cause, Cause::Local | Cause::Peer)
-            && matches!(self.code, CloseCode::NORMAL | CloseCode::GOING_AWAY | CloseCode::NO_STATUS)
+            && matches!(
+                self.code,
+                CloseCode::NORMAL | CloseCode::GOING_AWAY | CloseCode::NO_STATUS
+            )
     }
 }
 
@@ -175,11 +188,19 @@ impl fmt::Display for Closed {
             Cause::Peer => write!(f, "closed by the peer: {}", self.code)?,
             Cause::Eof => f.write_str("the peer ended the connection without a close frame")?,
             Cause::Timeout(deadline) => write!(f, "{deadline}")?,
-            Cause::Violation(violation) => return write!(f, "the peer broke the protocol: {violation}"),
+            Cause::Violation(violation) => {
+                return write!(f, "the peer broke the protocol: {violation}");
+            }
             Cause::Head(error) => return write!(f, "bad request: {error}"),
             Cause::Handshake(error) => return write!(f, "handshake failed: {error}"),
             Cause::Answered(status) => return write!(f, "answered with HTTP status {status}"),
-            Cause::Refused(response) => return write!(f, "the server answered with HTTP status {}", response.status()),
+            Cause::Refused(response) => {
+                return write!(
+                    f,
+                    "the server answered with HTTP status {}",
+                    response.status()
+                );
+            }
             Cause::Fault(fault) => return write!(f, "{fault}"),
             #[cfg(feature = "tls")]
             Cause::Tls(error) => return write!(f, "{error}"),
@@ -316,7 +337,9 @@ impl Violation {
             | Self::NotContinued
             | Self::CloseCode(_) => CloseCode::PROTOCOL,
             Self::NotUtf8 | Self::Inflate => CloseCode::INVALID_DATA,
-            Self::FrameTooBig { .. } | Self::MessageTooBig { .. } | Self::InflateRatio => CloseCode::TOO_BIG,
+            Self::FrameTooBig { .. } | Self::MessageTooBig { .. } | Self::InflateRatio => {
+                CloseCode::TOO_BIG
+            }
             Self::TooManyFragments { .. } | Self::TooEarly => CloseCode::POLICY,
         }
     }
@@ -336,7 +359,9 @@ impl fmt::Display for Violation {
             Self::NotContinued => f.write_str("new message inside a fragmented one"),
             Self::NotUtf8 => f.write_str("text is not UTF-8"),
             Self::CloseCode(code) => write!(f, "close code {code} must not be sent"),
-            Self::FrameTooBig { size, max } => write!(f, "frame size of {size} exceeds maximum of {max}"),
+            Self::FrameTooBig { size, max } => {
+                write!(f, "frame size of {size} exceeds maximum of {max}")
+            }
             Self::MessageTooBig { max } => write!(f, "message exceeds maximum of {max}"),
             Self::TooManyFragments { max } => write!(f, "message of more than {max} fragments"),
             Self::Inflate => f.write_str("compressed data are corrupt"),

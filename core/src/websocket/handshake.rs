@@ -8,19 +8,20 @@
 //! ```
 
 use alloc::boxed::Box;
-use alloc::string::ToString as _;
+use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 
 use crate::deflate::Parameters;
 use crate::http::{
-    self, Extension, HandshakeError, HeadKind, HeadReader, Request, Response, Upgrade, UpgradeRequest,
+    self, Extension, HandshakeError, HeadKind, HeadReader, Request, Response, Upgrade,
+    UpgradeRequest,
 };
 use crate::time::Tick;
 
 use super::codec::Codec;
 use super::endpoint::{Endpoint, Phase};
 use super::event::{Accept, Answer, Cause, Decision, Event, Negotiated, Opened, Ticket, Violation};
-use super::{Config, Role, Shared};
+use super::{Config, Shared};
 
 /// Bytes of a refusal's body that a client keeps.
 const MAX_BODY: usize = 16 * 1024;
@@ -35,11 +36,22 @@ pub(super) enum Handshake {
     /// Server: the request's head is coming.
     Request(HeadReader),
     /// Server: the application decides; bytes that came early are kept.
-    Deciding { upgrade: Option<Upgrade>, early: Vec<u8> },
+    Deciding {
+        upgrade: Option<Upgrade>,
+        early: Vec<u8>,
+    },
     /// Client: the response's head is coming.
-    Response { reader: HeadReader, request: Box<UpgradeRequest>, key: [u8; 24] },
+    Response {
+        reader: HeadReader,
+        request: Box<UpgradeRequest>,
+        key: [u8; 24],
+    },
     /// Client: the body of a response other than 101 is coming.
-    Body { response: Response, length: Option<usize>, body: Vec<u8> },
+    Body {
+        response: Response,
+        length: Option<usize>,
+        body: Vec<u8>,
+    },
 }
 
 impl Handshake {
@@ -50,10 +62,21 @@ impl Handshake {
     /// The client's state and its request.
     pub(super) fn client(request: UpgradeRequest, shared: &mut Shared) -> (Self, Vec<u8>) {
         let key = http::encode_key(shared.entropy.bytes());
-        let offer = shared.config.deflate.as_ref().map(crate::deflate::Deflate::offer);
+        let offer = shared
+            .config
+            .deflate
+            .as_ref()
+            .map(crate::deflate::Deflate::offer);
         let head = request.encode(&key, offer.as_deref());
         let reader = HeadReader::new(HeadKind::Response, shared.config.head);
-        (Self::Response { reader, request: Box::new(request), key }, head)
+        (
+            Self::Response {
+                reader,
+                request: Box::new(request),
+                key,
+            },
+            head,
+        )
     }
 
     pub(super) const fn is_deciding(&self) -> bool {
@@ -99,9 +122,17 @@ impl Endpoint {
                 }
                 data.len()
             }
-            Handshake::Response { mut reader, request, key } => match reader.read(data) {
+            Handshake::Response {
+                mut reader,
+                request,
+                key,
+            } => match reader.read(data) {
                 Ok(None) => {
-                    self.phase = Phase::Handshake(Box::new(Handshake::Response { reader, request, key }));
+                    self.phase = Phase::Handshake(Box::new(Handshake::Response {
+                        reader,
+                        request,
+                        key,
+                    }));
                     data.len()
                 }
                 Ok(Some(used)) => {
@@ -116,10 +147,18 @@ impl Endpoint {
                     data.len()
                 }
             },
-            Handshake::Body { response, length, mut body } => {
+            Handshake::Body {
+                response,
+                length,
+                mut body,
+            } => {
                 let room = length.unwrap_or(MAX_BODY).min(MAX_BODY) - body.len();
                 body.extend_from_slice(&data[..room.min(data.len())]);
-                self.phase = Phase::Handshake(Box::new(Handshake::Body { response, length, body }));
+                self.phase = Phase::Handshake(Box::new(Handshake::Body {
+                    response,
+                    length,
+                    body,
+                }));
                 if data.len() >= room {
                     self.refused();
                 }
@@ -141,8 +180,12 @@ impl Endpoint {
     /// The application answered.
     pub(crate) fn decide(&mut self, shared: &mut Shared, now: Tick, decision: Decision) {
         self.tick(now);
-        let Phase::Handshake(handshake) = &mut self.phase else { return };
-        let Handshake::Deciding { upgrade, early } = &mut **handshake else { return };
+        let Phase::Handshake(handshake) = &mut self.phase else {
+            return;
+        };
+        let Handshake::Deciding { upgrade, early } = &mut **handshake else {
+            return;
+        };
         let mut early = core::mem::take(early);
         let upgrade = upgrade.take();
         match (decision.answer, upgrade) {
@@ -166,7 +209,12 @@ impl Endpoint {
         let upgrade = if request.is_upgrade() || !decide {
             match http::upgrade(&request) {
                 Ok(_) if !shared.config.origins.allows(&request, self.is_secure()) => {
-                    return self.respond(shared, Response::text(403, "origin not allowed\n"), false, None);
+                    return self.respond(
+                        shared,
+                        Response::text(403, "origin not allowed\n"),
+                        false,
+                        None,
+                    );
                 }
                 Ok(upgrade) => Some(upgrade),
                 Err(response) => {
@@ -178,31 +226,65 @@ impl Endpoint {
             None
         };
         match upgrade {
-            Some(upgrade) if !decide => self.accept(shared, now, upgrade, Accept::default(), request),
+            Some(upgrade) if !decide => {
+                self.accept(shared, now, upgrade, Accept::default(), request)
+            }
             upgrade => {
-                let ticket = Ticket { request, upgrade: upgrade.is_some() };
-                self.phase = Phase::Handshake(Box::new(Handshake::Deciding { upgrade, early: Vec::new() }));
+                let ticket = Ticket {
+                    request,
+                    upgrade: upgrade.is_some(),
+                };
+                self.phase = Phase::Handshake(Box::new(Handshake::Deciding {
+                    upgrade,
+                    early: Vec::new(),
+                }));
                 shared.events.push(Event::Request(ticket));
             }
         }
     }
 
     /// Sends the 101 and opens.
-    fn accept(&mut self, shared: &mut Shared, now: Tick, upgrade: Upgrade, accept: Accept, request: Request) {
+    fn accept(
+        &mut self,
+        shared: &mut Shared,
+        now: Tick,
+        upgrade: Upgrade,
+        accept: Accept,
+        request: Request,
+    ) {
         let config = &shared.config;
+        let offered = &upgrade.subprotocols;
         let subprotocol = match accept.subprotocol {
-            Some(chosen) => upgrade.subprotocols.contains(&chosen).then_some(chosen),
-            None => http::choose_subprotocol(&config.subprotocols, &upgrade.subprotocols),
+            Some(chosen) => offered.contains(&chosen).then_some(chosen),
+            None => http::choose_subprotocol(&config.subprotocols, offered).map(String::from),
         };
-        let deflate = config.deflate.as_ref().and_then(|deflate| deflate.accept(offers(&upgrade.extensions)));
+        let deflate = config
+            .deflate
+            .as_ref()
+            .and_then(|deflate| deflate.accept(offers(&upgrade.extensions)));
         let mut headers = config.headers.clone();
-        headers.extend(accept.headers);
+        headers.extend(&accept.headers);
         let extension = deflate.map(|parameters| parameters.to_string());
-        let head =
-            http::switching_protocols(upgrade.accept, subprotocol.as_deref(), extension.as_deref(), &headers);
+        let head = http::switching_protocols(
+            &upgrade.accept,
+            subprotocol.as_deref(),
+            extension.as_deref(),
+            &headers,
+        );
         self.put_plain(head);
-        let agreed = Negotiated { subprotocol, deflate };
-        self.open(shared, now, Opened { request: Some(request), response: None, agreed });
+        let agreed = Negotiated {
+            subprotocol,
+            deflate,
+        };
+        self.open(
+            shared,
+            now,
+            Opened {
+                request: Some(request),
+                response: None,
+                agreed,
+            },
+        );
     }
 
     /// Judges the server's answer (RFC 6455 §4.1).
@@ -214,16 +296,42 @@ impl Endpoint {
         request: &UpgradeRequest,
         key: &[u8; 24],
     ) {
+        if (100..200).contains(&response.status()) && response.status() != 101 {
+            // Interim responses come before the one that counts (RFC 9110 §15.2).
+            let reader = HeadReader::new(HeadKind::Response, shared.config.head);
+            let request = Box::new(request.clone());
+            self.phase = Phase::Handshake(Box::new(Handshake::Response {
+                reader,
+                request,
+                key: *key,
+            }));
+            return;
+        }
         if response.status() != 101 {
-            let length = response.headers().get("content-length").and_then(|length| length.parse().ok());
-            self.phase = Phase::Handshake(Box::new(Handshake::Body { response, length, body: Vec::new() }));
+            let length = response
+                .headers()
+                .get("content-length")
+                .and_then(|length| length.parse().ok());
+            self.phase = Phase::Handshake(Box::new(Handshake::Body {
+                response,
+                length,
+                body: Vec::new(),
+            }));
             if length == Some(0) {
                 self.refused();
             }
             return;
         }
         match agree(&shared.config, &response, request, key) {
-            Ok(agreed) => self.open(shared, now, Opened { request: None, response: Some(response), agreed }),
+            Ok(agreed) => self.open(
+                shared,
+                now,
+                Opened {
+                    request: None,
+                    response: Some(response),
+                    agreed,
+                },
+            ),
             Err(error) => self.end(Cause::Handshake(error)),
         }
     }
@@ -234,12 +342,18 @@ impl Endpoint {
     }
 
     pub(super) fn make_codec(&self, agreed: &Negotiated, config: &Config) -> Option<Box<Codec>> {
-        agreed.deflate.map(|parameters: Parameters| Box::new(Codec::new(self.role, parameters, config)))
+        agreed
+            .deflate
+            .map(|parameters: Parameters| Box::new(Codec::new(self.role, parameters, config)))
     }
 
     fn refuse_head(&mut self, shared: &mut Shared, error: http::HeadError) {
-        let response = Response::text(error.status(), alloc::format!("{error}\n"));
-        self.respond(shared, response, false, Some(Cause::Head(error)));
+        self.respond(
+            shared,
+            Response::from(&error),
+            false,
+            Some(Cause::Head(error)),
+        );
     }
 
     /// Answers the request with something else than 101 and ends.
@@ -262,18 +376,27 @@ fn agree(
     key: &[u8; 24],
 ) -> Result<Negotiated, HandshakeError> {
     let agreed = http::check_response(response, key, request)?;
-    if agreed.extensions.iter().any(|extension| extension.name != "permessage-deflate") {
-        return Err(HandshakeError::Extension);
+    if agreed
+        .extensions
+        .iter()
+        .any(|extension| extension.name != "permessage-deflate")
+    {
+        return Err(HandshakeError::Extensions);
     }
     let deflate = match &config.deflate {
         None if agreed.extensions.is_empty() => None,
-        None => return Err(HandshakeError::Extension),
+        None => return Err(HandshakeError::Extensions),
         Some(deflate) => {
             let accepted: Vec<_> = offers(&agreed.extensions).collect();
-            deflate.agree(&accepted).map_err(|_| HandshakeError::Extension)?
+            deflate
+                .agree(&accepted)
+                .map_err(|_| HandshakeError::Extensions)?
         }
     };
-    Ok(Negotiated { subprotocol: agreed.subprotocol, deflate })
+    Ok(Negotiated {
+        subprotocol: agreed.subprotocol,
+        deflate,
+    })
 }
 
 fn offers(extensions: &[Extension]) -> impl Iterator<Item = crate::deflate::Params<'_>> {
@@ -282,4 +405,3 @@ fn offers(extensions: &[Extension]) -> impl Iterator<Item = crate::deflate::Para
         .filter(|extension| extension.name == "permessage-deflate")
         .map(|extension| &extension.params[..])
 }
-

@@ -33,7 +33,8 @@ use endpoint::Endpoint;
 
 pub use config::Config;
 pub use event::{
-    Accept, Cause, Closed, Deadline, Decision, Event, Negotiated, Opened, Output, Part, Stats, Ticket, Violation,
+    Accept, Cause, Closed, Deadline, Decision, Event, Negotiated, Opened, Output, Part, Stats,
+    Ticket, Violation,
 };
 
 /// Which end of the connection this is; it decides who masks (RFC 6455 §5.1).
@@ -114,7 +115,10 @@ impl WebSocket {
     /// A server's end of a new connection; expects the upgrade request.
     pub fn server(config: impl Into<Arc<Config>>, seed: Seed, now: Tick) -> Self {
         let shared = Shared::new(config.into(), seed);
-        Self { endpoint: Endpoint::server(&shared, now), shared }
+        Self {
+            endpoint: Endpoint::server(&shared, now),
+            shared,
+        }
     }
 
     /// A client's end of a new connection; puts out the upgrade request.
@@ -132,7 +136,10 @@ impl WebSocket {
         now: Tick,
     ) -> Result<Self, ClientError> {
         let mut shared = Shared::new(config.into(), seed);
-        Ok(Self { endpoint: Endpoint::client(request, &mut shared, now)?, shared })
+        Ok(Self {
+            endpoint: Endpoint::client(request, &mut shared, now)?,
+            shared,
+        })
     }
 
     /// Either end of a connection whose handshake another HTTP implementation
@@ -146,7 +153,10 @@ impl WebSocket {
         now: Tick,
     ) -> Self {
         let shared = Shared::new(config.into(), seed);
-        Self { endpoint: Endpoint::upgraded(role, &agreed, &shared, now), shared }
+        Self {
+            endpoint: Endpoint::upgraded(role, &agreed, &shared, now),
+            shared,
+        }
     }
 
     /// Bytes came from the peer. They are unmasked in place, so `data` holds
@@ -187,6 +197,13 @@ impl WebSocket {
         self.endpoint.poll_output(&mut self.shared)
     }
 
+    /// Shows what is queued in [`unsent`](Self::unsent) now, without taking
+    /// the events that wait. Otherwise it shows when they have been taken, so
+    /// that all answers of a turn go out together.
+    pub fn flush(&mut self) {
+        self.endpoint.flush(&mut self.shared);
+    }
+
     /// When to call [`handle_timeout`](Self::handle_timeout), or the latest
     /// tick seen while [`poll_output`](Self::poll_output) has something.
     pub fn next_timeout(&self) -> Option<Tick> {
@@ -220,7 +237,12 @@ impl WebSocket {
     /// # Errors
     ///
     /// Hands the part back when it cannot be queued.
-    pub fn send_part(&mut self, now: Tick, part: impl Into<Message>, last: bool) -> Result<(), SendError> {
+    pub fn send_part(
+        &mut self,
+        now: Tick,
+        part: impl Into<Message>,
+        last: bool,
+    ) -> Result<(), SendError> {
         self.endpoint
             .send(&mut self.shared, now, part.into(), last)
             .map_err(|(message, refused)| SendError { message, refused })
@@ -250,6 +272,11 @@ impl WebSocket {
     /// Whether messages can be sent and received.
     pub fn is_open(&self) -> bool {
         self.endpoint.is_open()
+    }
+
+    /// Whether an event waits in [`poll_output`](Self::poll_output).
+    pub fn has_event(&self) -> bool {
+        self.endpoint.has_event(&self.shared)
     }
 
     /// Bytes that wait to be sent, message payloads and frames.
@@ -317,7 +344,10 @@ impl Shared {
 
     /// Messages shorter than this are not compressed.
     fn threshold(&self) -> usize {
-        self.config.deflate.as_ref().map_or(1_024, |deflate| deflate.threshold)
+        self.config
+            .deflate
+            .as_ref()
+            .map_or(1_024, |deflate| deflate.threshold)
     }
 
     fn inflate_limits(&self) -> InflateLimits {

@@ -86,7 +86,14 @@ enum Body {
 
 impl Receiver {
     pub(super) const fn new(role: Role) -> Self {
-        Self { role, spill: [0; MAX_HEADER], spilled: 0, frame: None, message: None, control: Vec::new() }
+        Self {
+            role,
+            spill: [0; MAX_HEADER],
+            spilled: 0,
+            frame: None,
+            message: None,
+            control: Vec::new(),
+        }
     }
 
     /// Takes bytes up to the end of the next message, part or control frame;
@@ -105,9 +112,13 @@ impl Receiver {
                 None => return Ok((data.len(), None)),
             }
         }
-        let Some(mut frame) = self.frame.take() else { return Ok((at, None)) };
+        let Some(mut frame) = self.frame.take() else {
+            return Ok((at, None));
+        };
         let rest = &mut data[at..];
-        let take = usize::try_from(frame.remaining()).unwrap_or(usize::MAX).min(rest.len());
+        let take = usize::try_from(frame.remaining())
+            .unwrap_or(usize::MAX)
+            .min(rest.len());
         let piece = &mut rest[..take];
         mask::apply(frame.mask, frame.done, piece);
         frame.done += take as u64;
@@ -127,7 +138,9 @@ impl Receiver {
     pub(super) fn take_fill(&mut self, config: &Config) -> Option<Fill> {
         let frame = self.frame.as_ref()?;
         let assembly = self.message.as_deref_mut()?;
-        let Body::Binary(buf) = &mut assembly.body else { return None };
+        let Body::Binary(buf) = &mut assembly.body else {
+            return None;
+        };
         if frame.opcode.is_control()
             || assembly.compressed
             || assembly.lent
@@ -138,7 +151,9 @@ impl Receiver {
         }
         let start = buf.len();
         let mut buf = mem::take(buf);
-        let room = usize::try_from(frame.remaining()).unwrap_or(usize::MAX).min(start.max(64 * 1024));
+        let room = usize::try_from(frame.remaining())
+            .unwrap_or(usize::MAX)
+            .min(start.max(64 * 1024));
         let expected = usize::try_from(assembly.announced).unwrap_or(usize::MAX);
         buf.reserve_exact(growth(start, buf.capacity(), room, expected));
         assembly.lent = true;
@@ -147,8 +162,15 @@ impl Receiver {
 
     /// Takes the buffer back with what was read into it; bytes beyond its
     /// room come back, to be read as any others.
-    pub(super) fn put_fill(&mut self, fill: Fill) -> Result<(Option<Received>, Vec<u8>), Violation> {
-        let Fill { mut buf, room, start } = fill;
+    pub(super) fn put_fill(
+        &mut self,
+        fill: Fill,
+    ) -> Result<(Option<Received>, Vec<u8>), Violation> {
+        let Fill {
+            mut buf,
+            room,
+            start,
+        } = fill;
         let (Some(mut frame), Some(assembly)) = (self.frame, self.message.as_deref_mut()) else {
             return Ok((None, Vec::new()));
         };
@@ -156,7 +178,11 @@ impl Receiver {
             return Ok((None, Vec::new()));
         }
         assembly.lent = false;
-        let beyond = if buf.len() > start + room { buf.split_off(start + room) } else { Vec::new() };
+        let beyond = if buf.len() > start + room {
+            buf.split_off(start + room)
+        } else {
+            Vec::new()
+        };
         mask::apply(frame.mask, frame.done, &mut buf[start..]);
         frame.done += (buf.len() - start) as u64;
         assembly.body = Body::Binary(buf);
@@ -171,7 +197,9 @@ impl Receiver {
 
     /// Whether a [`Fill`] is out.
     pub(super) fn is_lent(&self) -> bool {
-        self.message.as_deref().is_some_and(|assembly| assembly.lent)
+        self.message
+            .as_deref()
+            .is_some_and(|assembly| assembly.lent)
     }
 
     /// Forgets a message under way; the connection is over.
@@ -182,7 +210,12 @@ impl Receiver {
 
     /// Reads a header, across reads if need be; `None` when it is not whole.
     #[inline]
-    fn read_header(&mut self, shared: &Shared, deflate: bool, data: &[u8]) -> Result<Option<usize>, Violation> {
+    fn read_header(
+        &mut self,
+        shared: &Shared,
+        deflate: bool,
+        data: &[u8],
+    ) -> Result<Option<usize>, Violation> {
         let (header, used) = if self.spilled == 0 {
             match Header::decode(data)? {
                 Some(whole) => whole,
@@ -229,14 +262,25 @@ impl Receiver {
     /// Judges a header against the state of the connection, before any of its
     /// payload is awaited.
     #[inline]
-    fn accept(&mut self, config: &Config, deflate: bool, header: Header) -> Result<Frame, Violation> {
+    fn accept(
+        &mut self,
+        config: &Config,
+        deflate: bool,
+        header: Header,
+    ) -> Result<Frame, Violation> {
         let mask = match (self.role, header.mask) {
             (Role::Server, Some(key)) => key,
             (Role::Server, None) => return Err(Violation::NotMasked),
             (Role::Client, None) => [0; 4],
             (Role::Client, Some(_)) => return Err(Violation::Masked),
         };
-        let frame = Frame { opcode: header.opcode, fin: header.fin, mask, done: 0, length: header.length };
+        let frame = Frame {
+            opcode: header.opcode,
+            fin: header.fin,
+            mask,
+            done: 0,
+            length: header.length,
+        };
         if header.opcode.is_control() {
             return Ok(frame);
         }
@@ -251,22 +295,41 @@ impl Receiver {
         }
         // In u64, before any cast: a length may be close to 2^63.
         let max_frame = config.max_frame.min(config.max_message);
-        let compressed = header.rsv1 || self.message.as_ref().is_some_and(|message| message.compressed);
-        let announced = self.message.as_ref().map_or(0, |message| message.announced).saturating_add(header.length);
+        let compressed = header.rsv1
+            || self
+                .message
+                .as_ref()
+                .is_some_and(|message| message.compressed);
+        let announced = self
+            .message
+            .as_ref()
+            .map_or(0, |message| message.announced)
+            .saturating_add(header.length);
         // What does not compress grows a little (RFC 7692 §7.2.3.1).
-        let slack = if compressed { 64 + config.max_message / 1_000 } else { 0 };
+        let slack = if compressed {
+            64 + config.max_message / 1_000
+        } else {
+            0
+        };
         if header.length > (max_frame as u64).saturating_add(slack as u64) {
-            return Err(Violation::FrameTooBig { size: header.length, max: max_frame });
+            return Err(Violation::FrameTooBig {
+                size: header.length,
+                max: max_frame,
+            });
         }
         if announced > (config.max_message as u64).saturating_add(slack as u64) {
-            return Err(Violation::MessageTooBig { max: config.max_message });
+            return Err(Violation::MessageTooBig {
+                max: config.max_message,
+            });
         }
         match &mut self.message {
             Some(message) => {
                 message.announced = announced;
                 message.fragments += 1;
                 if message.fragments > config.max_fragments {
-                    return Err(Violation::TooManyFragments { max: config.max_fragments });
+                    return Err(Violation::TooManyFragments {
+                        max: config.max_fragments,
+                    });
                 }
             }
             // A whole, plain message may need no assembly at all: `data`
@@ -282,8 +345,13 @@ impl Receiver {
             Opcode::Text => Body::Text(String::new(), Utf8::default()),
             _ => Body::Binary(Vec::new()),
         };
-        self.message =
-            Some(Box::new(Assembly { body, compressed, fragments: 1, announced, lent: false }));
+        self.message = Some(Box::new(Assembly {
+            body,
+            compressed,
+            fragments: 1,
+            announced,
+            lent: false,
+        }));
     }
 
     #[inline]
@@ -321,9 +389,9 @@ impl Receiver {
     ) -> Result<Option<Received>, Violation> {
         if whole && self.message.is_none() {
             let data = match frame.opcode {
-                Opcode::Text => {
-                    Message::text(simdutf8::basic::from_utf8(piece).map_err(|_| Violation::NotUtf8)?)
-                }
+                Opcode::Text => Message::text(
+                    simdutf8::basic::from_utf8(piece).map_err(|_| Violation::NotUtf8)?,
+                ),
                 _ => Message::Binary(Bytes::copy_from_slice(piece)),
             };
             return Ok(Some(if shared.config.streaming {
@@ -335,14 +403,19 @@ impl Receiver {
         if self.message.is_none() {
             self.begin(frame.opcode, false, frame.length);
         }
-        let Some(assembly) = self.message.as_deref_mut() else { return Ok(None) };
+        let Some(assembly) = self.message.as_deref_mut() else {
+            return Ok(None);
+        };
         let last = frame.fin && frame.remaining() == 0;
         if assembly.compressed {
-            let Some(codec) = codec else { return Err(Violation::ReservedBits) };
+            let Some(codec) = codec else {
+                return Err(Violation::ReservedBits);
+            };
+            let limits = shared.inflate_limits();
             let mut inflated = mem::take(&mut shared.scratch);
             inflated.clear();
             let result = codec
-                .inflate(&mut shared.pool, piece, last, &shared.inflate_limits(), &mut inflated)
+                .inflate(&mut shared.pool, piece, last, &limits, &mut inflated)
                 .map_err(|error| Violation::inflate(&error, shared.config.max_message));
             let result = result.and_then(|()| assembly.push(&inflated));
             // A scratch that grew with one long message is not kept for all.
@@ -363,7 +436,9 @@ impl Receiver {
     }
 
     fn finish(&mut self, streaming: bool) -> Result<Option<Received>, Violation> {
-        let Some(assembly) = self.message.take() else { return Ok(None) };
+        let Some(assembly) = self.message.take() else {
+            return Ok(None);
+        };
         let data = match assembly.body {
             Body::Text(text, utf8) => {
                 utf8.finish().map_err(|_| Violation::NotUtf8)?;
@@ -371,7 +446,11 @@ impl Receiver {
             }
             Body::Binary(data) => Message::binary(data),
         };
-        Ok(Some(if streaming { Received::Part(Part { data, last: true }) } else { Received::Message(data) }))
+        Ok(Some(if streaming {
+            Received::Part(Part { data, last: true })
+        } else {
+            Received::Message(data)
+        }))
     }
 }
 
@@ -379,11 +458,20 @@ impl Assembly {
     #[inline]
     fn push(&mut self, piece: &[u8]) -> Result<(), Violation> {
         // Inflated data have no announced length.
-        let expected = if self.compressed { u64::MAX } else { self.announced };
+        let expected = if self.compressed {
+            u64::MAX
+        } else {
+            self.announced
+        };
         let expected = usize::try_from(expected).unwrap_or(usize::MAX);
         match &mut self.body {
             Body::Text(text, utf8) => {
-                text.reserve_exact(growth(text.len(), text.capacity(), piece.len() + 3, expected));
+                text.reserve_exact(growth(
+                    text.len(),
+                    text.capacity(),
+                    piece.len() + 3,
+                    expected,
+                ));
                 utf8.push(piece, text).map_err(|_| Violation::NotUtf8)
             }
             Body::Binary(data) => {
@@ -409,7 +497,11 @@ impl Assembly {
 /// header announces is not allocated before it comes.
 fn growth(len: usize, capacity: usize, more: usize, expected: usize) -> usize {
     let need = len + more;
-    if need <= capacity { 0 } else { (2 * need).max(FIRST_BLOCK).min(expected).max(need) - len }
+    if need <= capacity {
+        0
+    } else {
+        (2 * need).max(FIRST_BLOCK).min(expected).max(need) - len
+    }
 }
 
 impl From<HeaderError> for Violation {

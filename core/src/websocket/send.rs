@@ -43,8 +43,15 @@ pub(super) struct Sender {
 /// A message, or a part of one, that is not on the wire.
 #[derive(Debug)]
 enum Outgoing {
-    Data { opcode: Opcode, compressed: bool, payload: Bytes, last: bool },
-    Close { payload: Bytes },
+    Data {
+        opcode: Opcode,
+        compressed: bool,
+        payload: Bytes,
+        last: bool,
+    },
+    Close {
+        payload: Bytes,
+    },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -74,7 +81,10 @@ impl Sender {
 
     /// Whether nothing waits.
     pub(super) fn is_empty(&self) -> bool {
-        self.wire.is_empty() && self.backlog.is_empty() && self.pong.is_none() && self.ping.is_none()
+        self.wire.is_empty()
+            && self.backlog.is_empty()
+            && self.pong.is_none()
+            && self.ping.is_none()
     }
 
     /// Whether a message of `len` bytes may be queued now.
@@ -97,7 +107,9 @@ impl Sender {
     ) -> Result<(), (Message, Refused)> {
         let text = message.is_text();
         let first = match self.unfinished {
-            Some(unfinished) if unfinished.text != text => return Err((message, Refused::Unfinished)),
+            Some(unfinished) if unfinished.text != text => {
+                return Err((message, Refused::Unfinished));
+            }
             Some(_) => false,
             None => true,
         };
@@ -110,9 +122,15 @@ impl Sender {
             (true, false) => Opcode::Binary,
         };
         let mut payload = message.into_bytes();
-        let mut compressed = self.unfinished.is_some_and(|unfinished| unfinished.compressed);
+        let mut compressed = self
+            .unfinished
+            .is_some_and(|unfinished| unfinished.compressed);
         if let Some(codec) = codec
-            && (if first { !last || payload.len() >= shared.threshold() } else { compressed })
+            && (if first {
+                !last || payload.len() >= shared.threshold()
+            } else {
+                compressed
+            })
         {
             let mut deflated = Vec::new();
             codec.deflate(&mut shared.pool, &payload, last, &mut deflated);
@@ -120,11 +138,25 @@ impl Sender {
             compressed = true;
         }
         self.unfinished = (!last).then_some(Unfinished { text, compressed });
-        if self.backlog.is_empty() && self.wire.len() < WIRE_TARGET && payload.len() <= shared.config.fragment_size {
-            self.put(&mut shared.entropy, opcode, compressed && first, payload, last);
+        if self.backlog.is_empty()
+            && self.wire.len() < WIRE_TARGET
+            && payload.len() <= shared.config.fragment_size
+        {
+            self.put(
+                &mut shared.entropy,
+                opcode,
+                compressed && first,
+                payload,
+                last,
+            );
         } else {
             self.backlog_bytes += payload.len();
-            self.backlog.push_back(Outgoing::Data { opcode, compressed: compressed && first, payload, last });
+            self.backlog.push_back(Outgoing::Data {
+                opcode,
+                compressed: compressed && first,
+                payload,
+                last,
+            });
             self.refill(shared);
         }
         Ok(())
@@ -151,7 +183,9 @@ impl Sender {
         self.pong = None;
         self.ping = None;
         self.unfinished = None;
-        self.backlog.push_back(Outgoing::Close { payload: Bytes::copy_from_slice(&payload[..len]) });
+        self.backlog.push_back(Outgoing::Close {
+            payload: Bytes::copy_from_slice(&payload[..len]),
+        });
     }
 
     /// Drops what no longer matters once the close frame must go at once.
@@ -178,7 +212,12 @@ impl Sender {
                     Some(Outgoing::Close { payload }) => {
                         self.put(&mut shared.entropy, Opcode::Close, false, payload, true);
                     }
-                    Some(Outgoing::Data { opcode, compressed, payload, last }) => {
+                    Some(Outgoing::Data {
+                        opcode,
+                        compressed,
+                        payload,
+                        last,
+                    }) => {
                         self.fragment(shared, opcode, compressed, payload, last);
                     }
                 }
@@ -187,7 +226,14 @@ impl Sender {
     }
 
     /// Puts one fragment of the message on the wire and the rest back in line.
-    fn fragment(&mut self, shared: &mut Shared, opcode: Opcode, compressed: bool, mut payload: Bytes, last: bool) {
+    fn fragment(
+        &mut self,
+        shared: &mut Shared,
+        opcode: Opcode,
+        compressed: bool,
+        mut payload: Bytes,
+        last: bool,
+    ) {
         let size = shared.config.fragment_size.max(1);
         let rest = (payload.len() > size).then(|| payload.split_off(size));
         self.backlog_bytes -= payload.len();
@@ -195,20 +241,39 @@ impl Sender {
         self.put(&mut shared.entropy, opcode, compressed, payload, fin);
         if let Some(payload) = rest {
             let opcode = Opcode::Continuation;
-            self.backlog.push_front(Outgoing::Data { opcode, compressed: false, payload, last });
+            self.backlog.push_front(Outgoing::Data {
+                opcode,
+                compressed: false,
+                payload,
+                last,
+            });
         }
     }
 
     /// Puts one frame on the wire.
     #[inline]
-    fn put(&mut self, entropy: &mut Entropy, opcode: Opcode, rsv1: bool, payload: Bytes, fin: bool) {
+    fn put(
+        &mut self,
+        entropy: &mut Entropy,
+        opcode: Opcode,
+        rsv1: bool,
+        payload: Bytes,
+        fin: bool,
+    ) {
         debug_assert!(!opcode.is_control() || payload.len() <= MAX_CONTROL);
         let key = match self.role {
             Role::Client => Some(entropy.mask()),
             Role::Server => None,
         };
         let length = payload.len();
-        let (header, size) = Header { fin, rsv1, opcode, mask: key, length: length as u64 }.encode();
+        let (header, size) = Header {
+            fin,
+            rsv1,
+            opcode,
+            mask: key,
+            length: length as u64,
+        }
+        .encode();
         let header = &header[..size];
         match key {
             None if length <= GATHER => {

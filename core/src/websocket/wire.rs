@@ -77,7 +77,10 @@ impl Wire {
 
     /// What is sealed, in order.
     pub(super) fn unsent(&self) -> impl Iterator<Item = &Bytes> {
-        (!self.front.is_empty()).then_some(&self.front).into_iter().chain(&self.rest)
+        (!self.front.is_empty())
+            .then_some(&self.front)
+            .into_iter()
+            .chain(&self.rest)
     }
 
     /// Drops the first `n` bytes, or as many as are sealed.
@@ -121,7 +124,9 @@ mod tests {
     use super::*;
 
     fn content(wire: &Wire) -> Vec<u8> {
-        wire.unsent().flat_map(|bytes| bytes.iter().copied()).collect()
+        wire.unsent()
+            .flat_map(|bytes| bytes.iter().copied())
+            .collect()
     }
 
     #[test]
