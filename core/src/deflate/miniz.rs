@@ -57,7 +57,7 @@ impl Decompress for Decompressor {
     fn new() -> Self {
         Self {
             inner: Box::default(),
-            buffer: vec![0; 2 * WINDOW].into(),
+            buffer: vec![0; WINDOW + STEP].into(),
             end: 0,
         }
     }
@@ -80,17 +80,12 @@ impl Decompress for Decompressor {
         );
         self.end += written;
         out[..written].copy_from_slice(&self.buffer[start..self.end]);
-        let end = status == TINFLStatus::Done;
-        if end
-            || matches!(
-                status,
-                TINFLStatus::NeedsMoreInput | TINFLStatus::HasMoreOutput
-            )
-        {
-            Ok(Step { read, written, end })
-        } else {
-            Err(Corrupt)
+        // All failures are negative.
+        if (status as i8) < 0 {
+            return Err(Corrupt);
         }
+        let end = status == TINFLStatus::Done;
+        Ok(Step { read, written, end })
     }
 
     fn restart(&mut self) {

@@ -8,9 +8,10 @@ use core::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::super::extension::parse_extensions;
 use super::super::headers::{Headers, InvalidHeader, is_any_of, is_token, write_field};
 use super::super::url::Authority;
-use super::super::{Extension, Response, Url, UrlError, parse_extensions};
+use super::super::{Extension, Response, Url, UrlError};
 use super::{VERSION, accept, is_owned, write_extensions};
 
 /// What a client asks for: a URL, subprotocols and headers of its own.

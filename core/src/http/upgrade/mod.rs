@@ -11,8 +11,8 @@ use sha1::{Digest as _, Sha1};
 
 use super::headers::{FRAMING, is_any_of, is_field_value, write_field};
 
-pub(crate) use client::{Agreed, check_response, encode_key};
 pub use client::{HandshakeError, UpgradeRequest};
+pub(crate) use client::{check_response, encode_key};
 pub(crate) use server::{Upgrade, choose_subprotocol, switching_protocols, upgrade};
 
 /// The only version there is.

@@ -7,8 +7,9 @@ use alloc::vec::Vec;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::super::extension::parse_extensions;
 use super::super::headers::{Headers, elements, is_token, write_field};
-use super::super::{Extension, HeadError, Request, Response, parse_extensions};
+use super::super::{Extension, HeadError, Request, Response};
 use super::{VERSION, accept, is_owned, write_extensions};
 
 /// A valid upgrade request, as far as the protocol judges it; the application may still refuse.
