@@ -223,7 +223,7 @@ impl Endpoint {
                 return self.discard(data.len());
             }
             let used = match mem::replace(&mut self.phase, Phase::Ended) {
-                Phase::Handshake(handshake) => self.handshake_bytes(shared, now, handshake, data),
+                Phase::Handshake(handshake) => self.handshake_bytes(shared, now, *handshake, data),
                 phase @ (Phase::Open | Phase::Closing) => {
                     self.phase = phase;
                     self.read(shared, now, data)

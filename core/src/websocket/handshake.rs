@@ -90,10 +90,10 @@ impl Endpoint {
         &mut self,
         shared: &mut Shared,
         now: Tick,
-        handshake: Box<Handshake>,
+        handshake: Handshake,
         data: &mut [u8],
     ) -> usize {
-        match *handshake {
+        match handshake {
             Handshake::Request(mut reader) => match reader.read(data) {
                 Ok(None) => {
                     self.phase = Phase::Handshake(Box::new(Handshake::Request(reader)));

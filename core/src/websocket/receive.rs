@@ -341,9 +341,10 @@ impl Receiver {
     }
 
     fn begin(&mut self, opcode: Opcode, compressed: bool, announced: u64) {
-        let body = match opcode {
-            Opcode::Text => Body::Text(String::new(), Utf8::default()),
-            _ => Body::Binary(Vec::new()),
+        let body = if opcode == Opcode::Text {
+            Body::Text(String::new(), Utf8::default())
+        } else {
+            Body::Binary(Vec::new())
         };
         self.message = Some(Box::new(Assembly {
             body,
@@ -388,11 +389,10 @@ impl Receiver {
         whole: bool,
     ) -> Result<Option<Received>, Violation> {
         if whole && self.message.is_none() {
-            let data = match frame.opcode {
-                Opcode::Text => Message::text(
-                    simdutf8::basic::from_utf8(piece).map_err(|_| Violation::NotUtf8)?,
-                ),
-                _ => Message::Binary(Bytes::copy_from_slice(piece)),
+            let data = if frame.opcode == Opcode::Text {
+                Message::text(simdutf8::basic::from_utf8(piece).map_err(|_| Violation::NotUtf8)?)
+            } else {
+                Message::Binary(Bytes::copy_from_slice(piece))
             };
             return Ok(Some(if shared.config.streaming {
                 Received::Part(Part { data, last: true })

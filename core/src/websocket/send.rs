@@ -162,11 +162,6 @@ impl Sender {
         Ok(())
     }
 
-    /// Whether the caller is in the middle of a message sent in parts.
-    pub(super) const fn is_unfinished(&self) -> bool {
-        self.unfinished.is_some()
-    }
-
     /// Answers a ping; an answer that still waits is replaced.
     pub(super) fn pong(&mut self, payload: Bytes) {
         self.pong = Some(payload);
