@@ -1,12 +1,13 @@
 //! The loop between one stream and its machine: a `match` over `Output`.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::future::Future as _;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use async_io::Timer;
@@ -45,6 +46,8 @@ pub(crate) struct Driver<S> {
     eof: bool,
     /// Something was read since the task last yielded.
     worked: bool,
+    /// Events taken from the machine while a sender waited for room.
+    events: VecDeque<Event>,
     /// The machine's last output came: the socket is of no more use.
     pub(crate) done: bool,
     pub(crate) closed: Option<Box<Closed>>,
@@ -66,6 +69,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             paused: false,
             eof: false,
             worked: false,
+            events: VecDeque::new(),
             done: false,
             closed: None,
             stop: None,
@@ -88,19 +92,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     /// and the next read rarely comes too early.
     pub(crate) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
         loop {
-            if let Some(stop) = &self.stop
-                && stop.load(Ordering::Relaxed)
-            {
-                self.stop = None;
-                self.machine.close(self.clock.now(), CloseCode::GOING_AWAY, "server is stopping");
-            }
+            self.check_stop();
             if let Some(event) = self.next_event() {
                 return Poll::Ready(Some(event));
             }
             if self.done {
                 return Poll::Ready(None);
             }
-            if self.poll_write(cx).is_ready() && self.machine.has_output() {
+            if self.wants_write() && self.poll_write(cx).is_ready() {
                 continue;
             }
             if self.worked {
@@ -118,10 +117,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
     }
 
-    /// Queues a message and writes if nothing that was received still waits
-    /// to be taken; `Pending` while the queue is full.
+    /// Queues a message, or a part of one; `Pending` while the queue is full.
+    /// Writes at once if nothing that was received still waits to be taken:
+    /// its answers will go along.
     ///
-    /// On `Ready`, `message` is gone or the reason is given.
+    /// `message` is taken when it is queued, and left when it is refused.
     pub(crate) fn poll_send(
         &mut self,
         cx: &mut Context<'_>,
@@ -132,7 +132,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             let Some(next) = message.take() else { return Poll::Ready(Ok(())) };
             match self.machine.send_part(self.clock.now(), next, last) {
                 Ok(()) => {
-                    if !self.machine.has_event() {
+                    if !self.has_event() {
                         let _ = self.poll_flush(cx);
                     }
                     return Poll::Ready(Ok(()));
@@ -142,32 +142,48 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     if error.refused != Refused::Full {
                         return Poll::Ready(Err(error.refused));
                     }
-                    let before = self.machine.buffered();
-                    let _ = self.poll_flush(cx);
-                    if self.machine.buffered() >= before && self.poll_timer(cx).is_pending() {
-                        return Poll::Pending;
-                    }
                 }
+            }
+            // Events make way, so that what the machine wants next is seen.
+            while let Some(event) = self.poll_machine() {
+                self.events.push_back(event);
+            }
+            let before = self.machine.buffered();
+            let _ = self.poll_flush(cx);
+            if self.machine.buffered() >= before && self.poll_timer(cx).is_pending() {
+                return Poll::Pending;
             }
         }
     }
 
-    /// Writes everything that waits.
+    /// Writes everything that waits; ready when the system has it all.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.machine.has_event() {
-            // Outputs come after events, and events are the receiver's: bytes
-            // that are ready go out all the same.
-            self.machine.prepare_transmit();
-            self.transmit = true;
-        } else {
-            while let Some(output) = self.machine.poll_transmit() {
-                self.note(output);
-            }
-        }
+        self.machine.flush();
+        self.transmit = true;
         self.poll_write(cx)
     }
 
+    /// Whether something was received that nobody has taken.
+    pub(crate) fn has_event(&self) -> bool {
+        !self.events.is_empty() || self.machine.has_event()
+    }
+
+    fn wants_write(&self) -> bool {
+        self.transmit || self.shutdown
+    }
+
+    fn check_stop(&mut self) {
+        if self.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed)) {
+            self.stop = None;
+            self.machine.close(self.clock.now(), CloseCode::GOING_AWAY, "server is stopping");
+        }
+    }
+
     fn next_event(&mut self) -> Option<Event> {
+        self.events.pop_front().or_else(|| self.poll_machine())
+    }
+
+    fn poll_machine(&mut self) -> Option<Event> {
         while let Some(output) = self.machine.poll_output() {
             if let Some(event) = self.note(output) {
                 return Some(event);
@@ -213,18 +229,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 Poll::Pending => return Poll::Pending,
             }
         }
-        let flushed = Pin::new(&mut self.io).poll_flush(cx);
-        if let Poll::Ready(Err(error)) = &flushed {
-            self.fault(error);
+        if let Err(error) = ready!(Pin::new(&mut self.io).poll_flush(cx)) {
+            self.fault(&error);
         }
-        if self.shutdown && flushed.is_ready() {
-            match Pin::new(&mut self.io).poll_close(cx) {
-                // A peer that is gone already has been told by the read side.
-                Poll::Ready(_) => self.shutdown = false,
-                Poll::Pending => return Poll::Pending,
-            }
+        if self.shutdown {
+            // That the peer is gone already is told by the read side.
+            let _ = ready!(Pin::new(&mut self.io).poll_close(cx));
+            self.shutdown = false;
         }
-        flushed.map(drop)
+        Poll::Ready(())
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
