@@ -7,7 +7,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
 use async_io::Timer;
@@ -36,6 +36,8 @@ pub(crate) struct Driver<S> {
     io: S,
     pub(crate) machine: Machine,
     poll_fill: PollFill<S>,
+    /// Writes what it can without waiting; for `Drop`, which knows no bounds.
+    farewell: fn(&mut Self),
     clock: Clock,
     /// Armed for `armed` or earlier; made when first needed.
     timer: Option<Timer>,
@@ -61,6 +63,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             io,
             machine,
             poll_fill: poll_fill_zeroed,
+            farewell: |driver| {
+                let _ = driver.poll_flush(&mut Context::from_waker(Waker::noop()));
+            },
             clock,
             timer: None,
             armed: Tick::MAX,
@@ -144,15 +149,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     }
                 }
             }
-            // Events make way, so that what the machine wants next is seen.
-            while let Some(event) = self.poll_machine() {
-                self.events.push_back(event);
+            ready!(self.poll_drain(cx));
+        }
+    }
+
+    /// Ready when a full queue moved, by bytes taken or by a deadline.
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // Events make way, so that what the machine wants next is seen.
+        while let Some(event) = self.poll_machine() {
+            self.events.push_back(event);
+        }
+        let before = self.machine.buffered();
+        let _ = self.poll_flush(cx);
+        if self.machine.buffered() < before { Poll::Ready(()) } else { self.poll_timer(cx) }
+    }
+
+    /// Ready when there is room for a message.
+    pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if self.machine.has_room() {
+                return Poll::Ready(());
             }
-            let before = self.machine.buffered();
-            let _ = self.poll_flush(cx);
-            if self.machine.buffered() >= before && self.poll_timer(cx).is_pending() {
-                return Poll::Pending;
-            }
+            ready!(self.poll_drain(cx));
         }
     }
 
@@ -302,7 +320,20 @@ impl Driver<Stream> {
     /// Our own sockets can read into memory that was never written.
     pub(crate) fn over_socket(io: Stream, clock: Clock, machine: Machine) -> Self {
         let poll_fill: PollFill<Stream> = |io, cx, buf, _room| io.poll_fill(cx, buf);
-        Self { poll_fill, ..Self::new(io, clock, machine) }
+        let mut driver = Self::new(io, clock, machine);
+        driver.poll_fill = poll_fill;
+        driver
+    }
+}
+
+/// A connection that is dropped open says so, if that can be said at once.
+impl<S> Drop for Driver<S> {
+    fn drop(&mut self) {
+        if self.machine.is_open() {
+            let code = if std::thread::panicking() { CloseCode::INTERNAL } else { CloseCode::NORMAL };
+            self.machine.close(self.clock.now(), code, "");
+            (self.farewell)(self);
+        }
     }
 }
 

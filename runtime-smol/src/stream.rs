@@ -35,6 +35,11 @@ impl Stream {
         }
     }
 
+    /// A socket of our own listener, which has set its options.
+    pub(crate) const fn accepted(tcp: Async<TcpStream>) -> Self {
+        Self { io: Io::Tcp(tcp), waited: false }
+    }
+
     /// Reads into spare capacity: no byte of `buf` is touched twice.
     pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>, buf: &mut Vec<u8>) -> Poll<io::Result<usize>> {
         self.poll_io(cx, |fd| Ok(rustix::io::read(fd, rustix::buffer::spare_capacity(buf))?))

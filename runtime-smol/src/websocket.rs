@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -315,11 +314,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         self.driver.machine.close(self.driver.now(), code, reason);
     }
 
-    /// Whether something waits for the receiver.
-    pub(crate) fn has_event(&self) -> bool {
-        self.driver.has_event()
-    }
-
     pub(crate) fn set_stop(&mut self, stop: Arc<AtomicBool>) {
         self.driver.stop = Some(stop);
     }
@@ -384,7 +378,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocket<S> {
 
 impl<S> fmt::Debug for WebSocket<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WebSocket").field("machine", self.driver.debug()).finish_non_exhaustive()
+        f.debug_struct("WebSocket").field("machine", &self.driver.machine).finish_non_exhaustive()
     }
 }
 

@@ -279,6 +279,12 @@ impl WebSocket {
         self.endpoint.has_event(&self.shared)
     }
 
+    /// Whether the queue takes another message now, whatever its length up to
+    /// what is left of [`Config::max_queued_bytes`].
+    pub fn has_room(&self) -> bool {
+        self.endpoint.buffered() < self.shared.config.max_queued_bytes || !self.endpoint.is_open()
+    }
+
     /// Bytes that wait to be sent, message payloads and frames.
     pub fn buffered(&self) -> usize {
         self.endpoint.buffered()

@@ -1,0 +1,221 @@
+//! Listening sockets, and who is let in.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_io::{Async, Timer};
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, acceptfrom_with};
+
+use crate::stream::Stream;
+
+/// Connections the kernel completes before they are accepted.
+const BACKLOG: i32 = 1024;
+/// How long accepting rests when the process has no file descriptor left.
+const REST: Duration = Duration::from_millis(100);
+/// The answer to a connection that is one too many.
+const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 5\r\nContent-Length: 0\r\n\r\n";
+
+/// A socket that listens.
+#[derive(Debug)]
+pub(crate) enum Listener {
+    Tcp(Async<TcpListener>),
+    Unix(Async<UnixListener>),
+}
+
+/// A connection not yet bound to a thread's executor.
+#[derive(Debug)]
+pub(crate) enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Listener {
+    /// Listens on the first of the addresses that works. A port in use is an
+    /// error, also when another socket of ours uses it.
+    pub(crate) fn bind(addresses: impl ToSocketAddrs) -> io::Result<Self> {
+        let mut last = io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on");
+        for address in addresses.to_socket_addrs()? {
+            match listen(address) {
+                Ok(listener) => return Self::tcp(listener),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    pub(crate) fn tcp(listener: TcpListener) -> io::Result<Self> {
+        // Accepted sockets inherit the option.
+        socket2::SockRef::from(&listener).set_tcp_nodelay(true)?;
+        Ok(Self::Tcp(Async::new(listener)?))
+    }
+
+    pub(crate) fn unix(path: &Path) -> io::Result<Self> {
+        Ok(Self::Unix(Async::new(UnixListener::bind(path)?)?))
+    }
+
+    pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(tcp) => tcp.get_ref().local_addr().ok(),
+            Self::Unix(_) => None,
+        }
+    }
+
+    /// One connection, with the peer's address for TCP.
+    async fn accept(&self) -> io::Result<(Socket, Option<IpAddr>)> {
+        // Non-blocking from the start: two system calls less than setting it.
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        match self {
+            Self::Tcp(tcp) => {
+                let (fd, peer) = tcp.read_with(|tcp| Ok(acceptfrom_with(tcp, flags)?)).await?;
+                let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+                Ok((Socket::Tcp(fd.into()), peer.map(|peer| peer.ip().to_canonical())))
+            }
+            Self::Unix(unix) => {
+                let (fd, _) = unix.read_with(|unix| Ok(acceptfrom_with(unix, flags)?)).await?;
+                Ok((Socket::Unix(fd.into()), None))
+            }
+        }
+    }
+}
+
+impl Socket {
+    pub(crate) fn into_stream(self) -> io::Result<Stream> {
+        Ok(match self {
+            Self::Tcp(tcp) => Stream::accepted(Async::new_nonblocking(tcp)?),
+            Self::Unix(unix) => Async::new_nonblocking(unix)?.into(),
+        })
+    }
+
+    /// Says that there is no room, if that can be said at once.
+    fn refuse(self) {
+        let _ = match self {
+            Self::Tcp(mut tcp) => tcp.write(BUSY),
+            Self::Unix(mut unix) => unix.write(BUSY),
+        };
+    }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
+    // A restart must not wait for the old connections' TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Takes connections in, one by one, within the limits.
+#[derive(Debug)]
+pub(crate) struct Acceptor {
+    listener: Listener,
+    gate: Arc<Mutex<Gate>>,
+    /// A descriptor to give up when there are no others, so that a connection
+    /// can be taken and refused instead of waiting in vain.
+    reserve: Option<File>,
+}
+
+/// Who is inside.
+#[derive(Debug)]
+struct Gate {
+    max: usize,
+    max_per_address: usize,
+    inside: usize,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+/// A place inside; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    gate: Arc<Mutex<Gate>>,
+    address: Option<IpAddr>,
+}
+
+impl Acceptor {
+    pub(crate) fn new(listener: Listener, max: usize, max_per_address: usize) -> Self {
+        let gate = Gate { max, max_per_address, inside: 0, by_address: HashMap::new() };
+        Self { listener, gate: Arc::new(Mutex::new(gate)), reserve: reserve() }
+    }
+
+    /// The next connection that may come in.
+    pub(crate) async fn next(&mut self) -> (Socket, Place) {
+        loop {
+            match self.listener.accept().await {
+                Ok((socket, address)) => match self.admit(address) {
+                    Some(place) => return (socket, place),
+                    None => socket.refuse(),
+                },
+                Err(error) => self.recover(&error).await,
+            }
+        }
+    }
+
+    fn admit(&self, address: Option<IpAddr>) -> Option<Place> {
+        let address = address.filter(|address| !address.is_loopback());
+        let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        if gate.inside >= gate.max {
+            log::warn!(target: "smartsocket:server", "refused a connection: {} are open", gate.inside);
+            return None;
+        }
+        if let Some(address) = address {
+            let max = gate.max_per_address;
+            let count = gate.by_address.entry(address).or_default();
+            if *count >= max {
+                log::warn!(target: "smartsocket:server", "refused a connection: {address} has {count} open");
+                return None;
+            }
+            *count += 1;
+        }
+        gate.inside += 1;
+        drop(gate);
+        Some(Place { gate: Arc::clone(&self.gate), address })
+    }
+
+    /// What an accept that failed needs.
+    async fn recover(&mut self, error: &io::Error) {
+        match error.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::MFILE | Errno::NFILE) => {
+                log::warn!(target: "smartsocket:server", "no file descriptor left: {error}");
+                if self.reserve.take().is_some() {
+                    if let Some(Ok((socket, _))) = futures_lite::future::poll_once(self.listener.accept()).await {
+                        socket.refuse();
+                    }
+                    self.reserve = reserve();
+                }
+                Timer::after(REST).await;
+            }
+            // The peer was gone before we came.
+            Some(Errno::CONNABORTED | Errno::INTR | Errno::PROTO) => {}
+            _ => {
+                log::warn!(target: "smartsocket:server", "cannot accept: {error}");
+                Timer::after(REST).await;
+            }
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        gate.inside -= 1;
+        if let Some(address) = self.address
+            && let Entry::Occupied(mut count) = gate.by_address.entry(address)
+        {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
+}
+
+fn reserve() -> Option<File> {
+    File::open("/dev/null").ok()
+}

@@ -1,0 +1,258 @@
+//! Opening connections.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_io::{Async, Timer};
+use futures_lite::FutureExt as _;
+use smartsocket_core::http::{UpgradeRequest, Url};
+use smartsocket_core::websocket::{Accept, ClientError};
+use smartsocket_core::{Config, Fault, WebSocket as Machine};
+
+use crate::clock::{self, Clock};
+use crate::error::Error;
+use crate::stream::Stream;
+use crate::websocket::WebSocket;
+
+/// How long one address may keep silent before the next is tried beside it
+/// (RFC 8305 §5 recommends 250 ms).
+const NEXT_ADDRESS: Duration = Duration::from_millis(250);
+
+/// A connection to be opened.
+///
+/// ```no_run
+/// # async fn connect() -> Result<(), smartsocket_smol::Error> {
+/// use smartsocket_smol::Connect;
+///
+/// let mut ws = Connect::new("wss://example.com/chat")?
+///     .header("Authorization", "Bearer 0000")?
+///     .subprotocol("chat.v2")?
+///     .open()
+///     .await?;
+/// ws.send("hello").await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Connect {
+    request: UpgradeRequest,
+    config: Config,
+    timeout: Duration,
+    unix: Option<PathBuf>,
+}
+
+impl Connect {
+    /// A connection to a `ws://` or `wss://` URL. Credentials in the URL go
+    /// as basic authorization.
+    ///
+    /// # Errors
+    ///
+    /// The URL is not one of a WebSocket.
+    pub fn new(url: &str) -> Result<Self, Error> {
+        let request = UpgradeRequest::new(url)?;
+        Ok(Self { request, config: Config::default(), timeout: Duration::from_secs(10), unix: None })
+    }
+
+    /// Adds a header to the request.
+    ///
+    /// # Errors
+    ///
+    /// The header cannot be sent, or is the handshake's own.
+    pub fn header(mut self, name: &str, value: &str) -> Result<Self, Error> {
+        self.request = self.request.header(name, value)?;
+        Ok(self)
+    }
+
+    /// Offers a subprotocol; the first offered is the one liked best.
+    ///
+    /// # Errors
+    ///
+    /// The name is not a token.
+    pub fn subprotocol(mut self, name: &str) -> Result<Self, Error> {
+        self.request = self.request.subprotocol(name)?;
+        Ok(self)
+    }
+
+    /// Options of the connection. Default: those of [`Config`].
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// From here to the open connection: name lookup, TCP, TLS and upgrade
+    /// together. Default 10 s.
+    #[must_use]
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Connects to a Unix socket; the URL then only names host and path of
+    /// the request.
+    #[must_use]
+    pub fn unix(mut self, path: impl Into<PathBuf>) -> Self {
+        self.unix = Some(path.into());
+        self
+    }
+
+    /// Opens the connection.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Connect`] when no address of the host answers,
+    /// [`Error::Closed`] when the other side is no WebSocket server or
+    /// refuses; [`Error::Client`] when TLS cannot be set up.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the connection.
+    pub async fn open(mut self) -> Result<WebSocket, Error> {
+        let url = self.request.url().clone();
+        if url.secure() {
+            self.trust_system()?;
+        }
+        let host = format!("{}:{}", url.host(), url.port());
+        let timeout = self.timeout;
+        let late = Error::Connect { host: host.clone(), fault: Fault::TimedOut };
+        let open = async {
+            let dialed = match &self.unix {
+                Some(path) => Async::<UnixStream>::connect(path).await.map(Stream::from),
+                None => dial(&url).await,
+            };
+            let stream = dialed.map_err(|error| Error::Connect { host, fault: fault(&error) })?;
+            let clock = Clock::start();
+            let machine = Machine::client(self.request, Arc::new(self.config), clock::seed(), clock.now())?;
+            let decide = async |ticket: smartsocket_core::websocket::Ticket| ticket.accept(Accept::default());
+            WebSocket::over_socket(stream, clock, machine).run(decide).await
+        };
+        open.or(async {
+            Timer::after(timeout).await;
+            Err(late)
+        })
+        .await
+    }
+
+    /// Uses the system's authorities unless the configuration has its own.
+    #[cfg(feature = "tls")]
+    fn trust_system(&mut self) -> Result<(), Error> {
+        if self.config.client_tls.is_none() {
+            let tls = crate::roots::system().map_err(ClientError::Tls)?;
+            self.config.client_tls = Some(tls);
+        }
+        Ok(())
+    }
+
+    #[cfg(not(feature = "tls"))]
+    fn trust_system(&mut self) -> Result<(), Error> {
+        Err(ClientError::NoTls.into())
+    }
+}
+
+impl WebSocket {
+    /// Opens a connection to a `ws://` or `wss://` URL with default options;
+    /// [`Connect`] has more of them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connect::open`], or the URL is not one of a WebSocket.
+    pub async fn connect(url: &str) -> Result<Self, Error> {
+        Connect::new(url)?.open().await
+    }
+}
+
+/// Tries the host's addresses, each a little after the one before, and keeps
+/// the first that answers.
+async fn dial(url: &Url) -> io::Result<Stream> {
+    let (host, port) = (url.host().to_owned(), url.port());
+    let name = host.clone();
+    let addresses: Vec<SocketAddr> =
+        blocking::unblock(move || (name.as_str(), port).to_socket_addrs().map(Iterator::collect))
+            .await
+            .map_err(|error| io::Error::new(io::ErrorKind::NotFound, format!("{host}: {error}")))?;
+    let mut addresses = interleave(addresses).into_iter();
+    let Some(first) = addresses.next() else {
+        return Err(io::Error::new(io::ErrorKind::NotFound, host));
+    };
+    let mut attempt = connect(first).boxed();
+    for address in addresses {
+        // The earlier attempts stay in the race.
+        let earlier = attempt;
+        attempt = race(earlier, async move {
+            Timer::after(NEXT_ADDRESS).await;
+            connect(address).await
+        })
+        .boxed();
+    }
+    attempt.await
+}
+
+async fn connect(address: SocketAddr) -> io::Result<Stream> {
+    Async::<TcpStream>::connect(address).await.map(Stream::from)
+}
+
+/// The first success of two; the last failure when both fail.
+async fn race<T>(
+    a: impl Future<Output = io::Result<T>>,
+    b: impl Future<Output = io::Result<T>>,
+) -> io::Result<T> {
+    let (mut a, mut b) = (std::pin::pin!(a), std::pin::pin!(b));
+    enum First<T> {
+        A(io::Result<T>),
+        B(io::Result<T>),
+    }
+    let first = async { First::A(a.as_mut().await) }.or(async { First::B(b.as_mut().await) }).await;
+    match first {
+        First::A(Ok(won)) | First::B(Ok(won)) => Ok(won),
+        First::A(Err(_)) => b.await,
+        First::B(Err(_)) => a.await,
+    }
+}
+
+/// Families in turn, so that a broken one costs one step (RFC 8305 §4).
+fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (a, b): (Vec<_>, Vec<_>) = addresses.into_iter().partition(|address| address.is_ipv6() == first_is_v6);
+    let mut all = Vec::new();
+    let (mut a, mut b) = (a.into_iter(), b.into_iter());
+    loop {
+        let before = all.len();
+        all.extend(a.next());
+        all.extend(b.next());
+        if all.len() == before {
+            return all;
+        }
+    }
+}
+
+fn fault(error: &io::Error) -> Fault {
+    if error.kind() == io::ErrorKind::NotFound { Fault::NotFound(error.to_string()) } else { Fault::from(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn address_families_take_turns() {
+        let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let mixed = ["[::1]:1", "[::2]:1", "1.1.1.1:1", "[::3]:1"].map(address).to_vec();
+        let expected = ["[::1]:1", "1.1.1.1:1", "[::2]:1", "[::3]:1"].map(address);
+        assert_eq!(interleave(mixed), expected);
+    }
+
+    #[test]
+    fn a_race_is_won_by_the_first_success_and_lost_by_the_last_failure() {
+        let ok = |n| async move { Ok::<_, io::Error>(n) };
+        let fail = || async { Err::<i32, _>(io::ErrorKind::ConnectionRefused.into()) };
+        async_io::block_on(async {
+            assert_eq!(race(fail(), ok(2)).await.unwrap(), 2);
+            assert_eq!(race(ok(1), fail()).await.unwrap(), 1);
+            assert!(race(fail(), fail()).await.is_err());
+        });
+    }
+}
