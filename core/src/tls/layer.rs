@@ -4,7 +4,9 @@ use alloc::vec::Vec;
 use std::io::{BufRead as _, Write as _};
 
 use rustls::pki_types::ServerName;
-use rustls::{ClientConnection, Connection, ProtocolVersion, ServerConnection};
+#[cfg(test)]
+use rustls::ProtocolVersion;
+use rustls::{ClientConnection, Connection, ServerConnection};
 
 use super::{ClientTls, ServerTls, TlsError};
 
