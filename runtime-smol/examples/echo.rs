@@ -13,13 +13,20 @@ use smartsocket_smol::{Config, Server, WebSocket, block_on};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let options = options()?;
-    let scheme = if options.config.server_tls.is_some() { "wss" } else { "ws" };
+    let scheme = if options.config.server_tls.is_some() {
+        "wss"
+    } else {
+        "ws"
+    };
     let server = Server::bind(&options.address)?
         .config(options.config)
         .shards(options.shards)
         .max_connections(100_000)
         .stop_on_signals();
-    eprintln!("listening on {scheme}://{}", server.local_addr().ok_or("no address")?);
+    eprintln!(
+        "listening on {scheme}://{}",
+        server.local_addr().ok_or("no address")?
+    );
     block_on(server.run(echo))?;
     Ok(())
 }
@@ -42,7 +49,9 @@ struct Options {
 fn options() -> Result<Options, Box<dyn Error>> {
     let mut args = env::args().skip(1);
     let mut options = Options {
-        address: args.next().ok_or("usage: echo ADDRESS [--deflate] [--shards N]")?,
+        address: args
+            .next()
+            .ok_or("usage: echo ADDRESS [--deflate] [--shards N]")?,
         shards: 1,
         // Limits for test suites and load: far above the defaults.
         config: Config {
@@ -64,7 +73,10 @@ fn options() -> Result<Options, Box<dyn Error>> {
         }
     }
     if let (Some(certificate), Some(key)) = (certificate, key) {
-        options.config.server_tls = Some(smartsocket_smol::tls::ServerTls::from_pem(&certificate, &key)?);
+        options.config.server_tls = Some(smartsocket_smol::tls::ServerTls::from_pem(
+            &certificate,
+            &key,
+        )?);
     }
     Ok(options)
 }

@@ -15,16 +15,29 @@ const AGENT: &str = "smartsocket-smol";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = env::args().skip(1);
-    let server = args.next().ok_or("usage: echo_client ws://HOST:PORT [--deflate]")?;
+    let server = args
+        .next()
+        .ok_or("usage: echo_client ws://HOST:PORT [--deflate]")?;
     let deflate = args.any(|arg| arg == "--deflate");
     block_on(async {
         let cases: u32 = {
             let mut ws = open(&server, "/getCaseCount", deflate).await?;
-            let count = ws.recv().await.ok_or("the suite told no number of cases")??;
-            count.as_text().ok_or("the number of cases is not text")?.parse()?
+            let count = ws
+                .recv()
+                .await
+                .ok_or("the suite told no number of cases")??;
+            count
+                .as_text()
+                .ok_or("the number of cases is not text")?
+                .parse()?
         };
         for case in 1..=cases {
-            let mut ws = open(&server, &format!("/runCase?case={case}&agent={AGENT}"), deflate).await?;
+            let mut ws = open(
+                &server,
+                &format!("/runCase?case={case}&agent={AGENT}"),
+                deflate,
+            )
+            .await?;
             while let Some(Ok(message)) = ws.recv().await {
                 if ws.send(message).await.is_err() {
                     break;
@@ -37,7 +50,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     })
 }
 
-async fn open(server: &str, path: &str, deflate: bool) -> Result<WebSocket, smartsocket_smol::Error> {
+async fn open(
+    server: &str,
+    path: &str,
+    deflate: bool,
+) -> Result<WebSocket, smartsocket_smol::Error> {
     let config = Config {
         max_message: 64 << 20,
         max_queued_bytes: 64 << 20,
@@ -45,5 +62,8 @@ async fn open(server: &str, path: &str, deflate: bool) -> Result<WebSocket, smar
         deflate: deflate.then(Deflate::default),
         ..Config::default()
     };
-    Connect::new(&format!("{server}{path}"))?.config(config).open().await
+    Connect::new(&format!("{server}{path}"))?
+        .config(config)
+        .open()
+        .await
 }

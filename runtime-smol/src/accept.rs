@@ -74,12 +74,19 @@ impl Listener {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         match self {
             Self::Tcp(tcp) => {
-                let (fd, peer) = tcp.read_with(|tcp| Ok(acceptfrom_with(tcp, flags)?)).await?;
+                let (fd, peer) = tcp
+                    .read_with(|tcp| Ok(acceptfrom_with(tcp, flags)?))
+                    .await?;
                 let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
-                Ok((Socket::Tcp(fd.into()), peer.map(|peer| peer.ip().to_canonical())))
+                Ok((
+                    Socket::Tcp(fd.into()),
+                    peer.map(|peer| peer.ip().to_canonical()),
+                ))
             }
             Self::Unix(unix) => {
-                let (fd, _) = unix.read_with(|unix| Ok(acceptfrom_with(unix, flags)?)).await?;
+                let (fd, _) = unix
+                    .read_with(|unix| Ok(acceptfrom_with(unix, flags)?))
+                    .await?;
                 Ok((Socket::Unix(fd.into()), None))
             }
         }
@@ -104,7 +111,11 @@ impl Socket {
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
+    let socket = socket2::Socket::new(
+        socket2::Domain::for_address(address),
+        socket2::Type::STREAM,
+        None,
+    )?;
     // A restart must not wait for the old connections' TIME_WAIT.
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
@@ -140,8 +151,17 @@ pub(crate) struct Place {
 
 impl Acceptor {
     pub(crate) fn new(listener: Listener, max: usize, max_per_address: usize) -> Self {
-        let gate = Gate { max, max_per_address, inside: 0, by_address: HashMap::new() };
-        Self { listener, gate: Arc::new(Mutex::new(gate)), reserve: reserve() }
+        let gate = Gate {
+            max,
+            max_per_address,
+            inside: 0,
+            by_address: HashMap::new(),
+        };
+        Self {
+            listener,
+            gate: Arc::new(Mutex::new(gate)),
+            reserve: reserve(),
+        }
     }
 
     /// The next connection that may come in.
@@ -175,7 +195,10 @@ impl Acceptor {
         }
         gate.inside += 1;
         drop(gate);
-        Some(Place { gate: Arc::clone(&self.gate), address })
+        Some(Place {
+            gate: Arc::clone(&self.gate),
+            address,
+        })
     }
 
     /// What an accept that failed needs.
@@ -184,7 +207,9 @@ impl Acceptor {
             Some(Errno::MFILE | Errno::NFILE) => {
                 log::warn!(target: "smartsocket:server", "no file descriptor left: {error}");
                 if self.reserve.take().is_some() {
-                    if let Some(Ok((socket, _))) = futures_lite::future::poll_once(self.listener.accept()).await {
+                    if let Some(Ok((socket, _))) =
+                        futures_lite::future::poll_once(self.listener.accept()).await
+                    {
                         socket.refuse();
                     }
                     self.reserve = reserve();

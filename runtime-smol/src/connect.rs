@@ -54,7 +54,12 @@ impl Connect {
     /// The URL is not one of a WebSocket.
     pub fn new(url: &str) -> Result<Self, Error> {
         let request = UpgradeRequest::new(url)?;
-        Ok(Self { request, config: Config::default(), timeout: Duration::from_secs(10), unix: None })
+        Ok(Self {
+            request,
+            config: Config::default(),
+            timeout: Duration::from_secs(10),
+            unix: None,
+        })
     }
 
     /// Adds a header to the request.
@@ -118,17 +123,32 @@ impl Connect {
         }
         let host = format!("{}:{}", url.host(), url.port());
         let timeout = self.timeout;
-        let late = Error::Connect { host: host.clone(), fault: Fault::TimedOut };
+        let late = Error::Connect {
+            host: host.clone(),
+            fault: Fault::TimedOut,
+        };
         let open = async {
             let dialed = match &self.unix {
                 Some(path) => Async::<UnixStream>::connect(path).await.map(Stream::from),
                 None => dial(&url).await,
             };
-            let stream = dialed.map_err(|error| Error::Connect { host, fault: fault(&error) })?;
+            let stream = dialed.map_err(|error| Error::Connect {
+                host,
+                fault: fault(&error),
+            })?;
             let clock = Clock::start();
-            let machine = Machine::client(self.request, Arc::new(self.config), clock::seed(), clock.now())?;
-            let decide = async |ticket: smartsocket_core::websocket::Ticket| ticket.accept(Accept::default());
-            WebSocket::over_socket(stream, clock, machine).run(decide).await
+            let machine = Machine::client(
+                self.request,
+                Arc::new(self.config),
+                clock::seed(),
+                clock.now(),
+            )?;
+            let decide = async |ticket: smartsocket_core::websocket::Ticket| {
+                ticket.accept(Accept::default())
+            };
+            WebSocket::over_socket(stream, clock, machine)
+                .run(decide)
+                .await
         };
         open.or(async {
             Timer::after(timeout).await;
@@ -170,10 +190,13 @@ impl WebSocket {
 async fn dial(url: &Url) -> io::Result<Stream> {
     let (host, port) = (url.host().to_owned(), url.port());
     let name = host.clone();
-    let addresses: Vec<SocketAddr> =
-        blocking::unblock(move || (name.as_str(), port).to_socket_addrs().map(Iterator::collect))
-            .await
-            .map_err(|error| io::Error::new(io::ErrorKind::NotFound, format!("{host}: {error}")))?;
+    let addresses: Vec<SocketAddr> = blocking::unblock(move || {
+        (name.as_str(), port)
+            .to_socket_addrs()
+            .map(Iterator::collect)
+    })
+    .await
+    .map_err(|error| io::Error::new(io::ErrorKind::NotFound, format!("{host}: {error}")))?;
     let mut addresses = interleave(addresses).into_iter();
     let Some(first) = addresses.next() else {
         return Err(io::Error::new(io::ErrorKind::NotFound, host));
@@ -205,7 +228,9 @@ async fn race<T>(
         A(io::Result<T>),
         B(io::Result<T>),
     }
-    let first = async { First::A(a.as_mut().await) }.or(async { First::B(b.as_mut().await) }).await;
+    let first = async { First::A(a.as_mut().await) }
+        .or(async { First::B(b.as_mut().await) })
+        .await;
     match first {
         First::A(Ok(won)) | First::B(Ok(won)) => Ok(won),
         First::A(Err(_)) => b.await,
@@ -216,7 +241,9 @@ async fn race<T>(
 /// Families in turn, so that a broken one costs one step (RFC 8305 §4).
 fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
-    let (a, b): (Vec<_>, Vec<_>) = addresses.into_iter().partition(|address| address.is_ipv6() == first_is_v6);
+    let (a, b): (Vec<_>, Vec<_>) = addresses
+        .into_iter()
+        .partition(|address| address.is_ipv6() == first_is_v6);
     let mut all = Vec::new();
     let (mut a, mut b) = (a.into_iter(), b.into_iter());
     loop {
@@ -230,7 +257,11 @@ fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
 }
 
 fn fault(error: &io::Error) -> Fault {
-    if error.kind() == io::ErrorKind::NotFound { Fault::NotFound(error.to_string()) } else { Fault::from(error) }
+    if error.kind() == io::ErrorKind::NotFound {
+        Fault::NotFound(error.to_string())
+    } else {
+        Fault::from(error)
+    }
 }
 
 #[cfg(test)]
@@ -240,7 +271,9 @@ mod tests {
     #[test]
     fn address_families_take_turns() {
         let address = |text: &str| text.parse::<SocketAddr>().unwrap();
-        let mixed = ["[::1]:1", "[::2]:1", "1.1.1.1:1", "[::3]:1"].map(address).to_vec();
+        let mixed = ["[::1]:1", "[::2]:1", "1.1.1.1:1", "[::3]:1"]
+            .map(address)
+            .to_vec();
         let expected = ["[::1]:1", "1.1.1.1:1", "[::2]:1", "[::3]:1"].map(address);
         assert_eq!(interleave(mixed), expected);
     }

@@ -134,7 +134,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         last: bool,
     ) -> Poll<Result<(), Refused>> {
         loop {
-            let Some(next) = message.take() else { return Poll::Ready(Ok(())) };
+            let Some(next) = message.take() else {
+                return Poll::Ready(Ok(()));
+            };
             match self.machine.send_part(self.clock.now(), next, last) {
                 Ok(()) => {
                     if !self.has_event() {
@@ -161,7 +163,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
         let before = self.machine.buffered();
         let _ = self.poll_flush(cx);
-        if self.machine.buffered() < before { Poll::Ready(()) } else { self.poll_timer(cx) }
+        if self.machine.buffered() < before {
+            Poll::Ready(())
+        } else {
+            self.poll_timer(cx)
+        }
     }
 
     /// Ready when there is room for a message.
@@ -191,9 +197,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     }
 
     fn check_stop(&mut self) {
-        if self.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed)) {
+        if self
+            .stop
+            .as_ref()
+            .is_some_and(|stop| stop.load(Ordering::Relaxed))
+        {
             self.stop = None;
-            self.machine.close(self.clock.now(), CloseCode::GOING_AWAY, "server is stopping");
+            self.machine.close(
+                self.clock.now(),
+                CloseCode::GOING_AWAY,
+                "server is stopping",
+            );
         }
     }
 
@@ -286,7 +300,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     /// Ready when a deadline of the machine passed.
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(due) = self.machine.next_timeout() else { return Poll::Pending };
+        let Some(due) = self.machine.next_timeout() else {
+            return Poll::Pending;
+        };
         // Deadlines mostly move away: the timer is set again when it fires,
         // not each time.
         let due_earlier = due < self.armed;
@@ -298,7 +314,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 None => self.timer = Some(Timer::at(at)),
             }
         }
-        let Some(timer) = &mut self.timer else { return Poll::Pending };
+        let Some(timer) = &mut self.timer else {
+            return Poll::Pending;
+        };
         match Pin::new(timer).poll(cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(_) => {
@@ -312,7 +330,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     fn fault(&mut self, error: &io::Error) {
         self.transmit = false;
         self.eof = true;
-        self.machine.handle_fault(self.clock.now(), Fault::from(error));
+        self.machine
+            .handle_fault(self.clock.now(), Fault::from(error));
     }
 }
 
@@ -330,7 +349,11 @@ impl Driver<Stream> {
 impl<S> Drop for Driver<S> {
     fn drop(&mut self) {
         if self.machine.is_open() {
-            let code = if std::thread::panicking() { CloseCode::INTERNAL } else { CloseCode::NORMAL };
+            let code = if std::thread::panicking() {
+                CloseCode::INTERNAL
+            } else {
+                CloseCode::NORMAL
+            };
             self.machine.close(self.clock.now(), code, "");
             (self.farewell)(self);
         }
@@ -347,7 +370,11 @@ fn poll_fill_zeroed<S: AsyncRead + Unpin>(
     let start = buf.len();
     buf.resize(start + room, 0);
     let result = Pin::new(io).poll_read(cx, &mut buf[start..]);
-    let came = if let Poll::Ready(Ok(n)) = result { n } else { 0 };
+    let came = if let Poll::Ready(Ok(n)) = result {
+        n
+    } else {
+        0
+    };
     buf.truncate(start + came);
     result
 }

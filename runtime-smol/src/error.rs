@@ -34,7 +34,11 @@ impl Error {
     pub fn closed(&self) -> Option<&Closed> {
         match self {
             Self::Closed(closed) => Some(closed),
-            Self::Url(_) | Self::Header(_) | Self::Client(_) | Self::Connect { .. } | Self::Send(_) => None,
+            Self::Url(_)
+            | Self::Header(_)
+            | Self::Client(_)
+            | Self::Connect { .. }
+            | Self::Send(_) => None,
         }
     }
 }

@@ -12,7 +12,9 @@ use smartsocket_core::tls::{ClientTls, TlsError};
 /// [`TlsError::NoRoots`] when the system has none.
 pub fn system() -> Result<ClientTls, TlsError> {
     static SYSTEM: OnceLock<Result<ClientTls, TlsError>> = OnceLock::new();
-    SYSTEM.get_or_init(|| ClientTls::builder().roots(certificates()).build()).clone()
+    SYSTEM
+        .get_or_init(|| ClientTls::builder().roots(certificates()).build())
+        .clone()
 }
 
 /// The system's authorities in DER, to be used beside others.
@@ -21,5 +23,9 @@ pub fn certificates() -> Vec<Vec<u8>> {
     for error in &found.errors {
         log::warn!(target: "smartsocket:tls", "cannot read a system certificate: {error}");
     }
-    found.certs.into_iter().map(|certificate| certificate.to_vec()).collect()
+    found
+        .certs
+        .into_iter()
+        .map(|certificate| certificate.to_vec())
+        .collect()
 }

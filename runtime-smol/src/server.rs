@@ -99,7 +99,10 @@ impl Server {
             max_connections_per_address: 64,
             drain_timeout: Duration::from_secs(5),
             signals: false,
-            stopper: Stopper { flag: Arc::default(), sender },
+            stopper: Stopper {
+                flag: Arc::default(),
+                sender,
+            },
             stopped,
         }
     }
@@ -196,14 +199,19 @@ impl Server {
             stop: Arc::clone(&self.stopper.flag),
             drain_timeout: self.drain_timeout,
         });
-        let mut signals = if self.signals { Some(Signals::new([Signal::Int, Signal::Term])?) } else { None };
+        let mut signals = if self.signals {
+            Some(Signals::new([Signal::Int, Signal::Term])?)
+        } else {
+            None
+        };
 
         let mut queues = Vec::new();
         let mut threads = Vec::new();
         for n in 1..self.shards {
             let (queue, sockets) = async_channel::unbounded();
             queues.push(queue);
-            let (shared, stopped, handler) = (Arc::clone(&shared), self.stopped.clone(), handler.clone());
+            let (shared, stopped, handler) =
+                (Arc::clone(&shared), self.stopped.clone(), handler.clone());
             threads.push(
                 thread::Builder::new()
                     .name(format!("smartsocket-{n}"))
@@ -213,7 +221,11 @@ impl Server {
         let (queue, sockets) = async_channel::unbounded();
         queues.push(queue);
 
-        let acceptor = Acceptor::new(self.listener, self.max_connections, self.max_connections_per_address);
+        let acceptor = Acceptor::new(
+            self.listener,
+            self.max_connections,
+            self.max_connections_per_address,
+        );
         let shard = Shard::new(shared);
         // A task of its own: the future given to an executor's `run` is polled
         // on every wake-up of any task.
@@ -244,7 +256,9 @@ impl Server {
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server").field("listener", &self.listener).finish_non_exhaustive()
+        f.debug_struct("Server")
+            .field("listener", &self.listener)
+            .finish_non_exhaustive()
     }
 }
 
@@ -290,7 +304,11 @@ struct Live {
 
 impl Shard {
     fn new(shared: Arc<Shared>) -> Self {
-        Self { executor: Rc::default(), shared, live: Rc::default() }
+        Self {
+            executor: Rc::default(),
+            shared,
+            live: Rc::default(),
+        }
     }
 
     async fn run<H>(self, sockets: Receiver<(Socket, Place)>, stopped: Receiver<()>, handler: H)
@@ -354,7 +372,11 @@ async fn tracked(live: Rc<Live>, place: Place, connection: impl Future<Output = 
     });
     live.wakers.borrow_mut()[index] = waker;
     live.count.set(live.count.get() + 1);
-    let _entry = Entry { live, index, _place: place };
+    let _entry = Entry {
+        live,
+        index,
+        _place: place,
+    };
     // A panic ends this connection only; what it left behind is dropped.
     if AssertUnwindSafe(connection).catch_unwind().await.is_err() {
         log::error!(target: "smartsocket:server", "a connection's handler panicked");
@@ -365,7 +387,9 @@ async fn tracked(live: Rc<Live>, place: Place, connection: impl Future<Output = 
 async fn serve<H: AsyncFn(WebSocket)>(shared: Arc<Shared>, socket: Socket, handler: H) {
     let stream = match socket.into_stream() {
         Ok(stream) => stream,
-        Err(error) => return log::warn!(target: "smartsocket:server", "cannot use a socket: {error}"),
+        Err(error) => {
+            return log::warn!(target: "smartsocket:server", "cannot use a socket: {error}");
+        }
     };
     let clock = Clock::start();
     let machine = Machine::server(Arc::clone(&shared.config), clock::seed(), clock.now());

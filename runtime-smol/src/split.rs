@@ -54,7 +54,8 @@ impl Wake for Wakers {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        let sleeping = std::mem::take(&mut *self.sleeping.lock().unwrap_or_else(PoisonError::into_inner));
+        let sleeping =
+            std::mem::take(&mut *self.sleeping.lock().unwrap_or_else(PoisonError::into_inner));
         for waker in sleeping {
             waker.wake();
         }
@@ -62,15 +63,25 @@ impl Wake for Wakers {
 }
 
 pub(crate) fn split<S>(websocket: WebSocket<S>) -> (Sender<S>, Receiver<S>) {
-    let shared = Arc::new(Shared { websocket: Mutex::new(websocket), wakers: Arc::default() });
-    (Sender { shared: Arc::clone(&shared) }, Receiver { shared })
+    let shared = Arc::new(Shared {
+        websocket: Mutex::new(websocket),
+        wakers: Arc::default(),
+    });
+    (
+        Sender {
+            shared: Arc::clone(&shared),
+        },
+        Receiver { shared },
+    )
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Shared<S> {
     fn lock(&self) -> MutexGuard<'_, WebSocket<S>> {
         // A panic in the middle of a poll leaves a machine that may be wrong,
         // but never unsafe; it will say so by closing.
-        self.websocket.lock().unwrap_or_else(PoisonError::into_inner)
+        self.websocket
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn poll<T>(
@@ -101,7 +112,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sender<S> {
     /// As [`WebSocket::send`].
     pub async fn send_part(&self, part: impl Into<Message>, last: bool) -> Result<(), Error> {
         let mut part = Some(part.into());
-        let sent = poll_fn(|cx| self.shared.poll(cx, |ws, cx| ws.poll_send(cx, &mut part, last))).await;
+        let sent = poll_fn(|cx| {
+            self.shared
+                .poll(cx, |ws, cx| ws.poll_send(cx, &mut part, last))
+        })
+        .await;
         // The receiver may have a shorter deadline to wait for now, or the
         // end of the connection to tell.
         self.shared.wakers.wake_by_ref();
@@ -148,7 +163,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FuturesStream for Receiver<S> {
 
 impl<S> Clone for Sender<S> {
     fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared) }
+        Self {
+            shared: Arc::clone(&self.shared),
+        }
     }
 }
 

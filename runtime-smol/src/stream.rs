@@ -37,12 +37,21 @@ impl Stream {
 
     /// A socket of our own listener, which has set its options.
     pub(crate) const fn accepted(tcp: Async<TcpStream>) -> Self {
-        Self { io: Io::Tcp(tcp), waited: false }
+        Self {
+            io: Io::Tcp(tcp),
+            waited: false,
+        }
     }
 
     /// Reads into spare capacity: no byte of `buf` is touched twice.
-    pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>, buf: &mut Vec<u8>) -> Poll<io::Result<usize>> {
-        self.poll_io(cx, |fd| Ok(rustix::io::read(fd, rustix::buffer::spare_capacity(buf))?))
+    pub(crate) fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut Vec<u8>,
+    ) -> Poll<io::Result<usize>> {
+        self.poll_io(cx, |fd| {
+            Ok(rustix::io::read(fd, rustix::buffer::spare_capacity(buf))?)
+        })
     }
 
     fn poll_io(
@@ -88,24 +97,39 @@ impl From<Async<TcpStream>> for Stream {
         // Small answers should not wait for more to come. Without the option
         // the connection is slower, not broken.
         let _ = tcp.get_ref().set_nodelay(true);
-        Self { io: Io::Tcp(tcp), waited: false }
+        Self {
+            io: Io::Tcp(tcp),
+            waited: false,
+        }
     }
 }
 
 impl From<Async<UnixStream>> for Stream {
     fn from(unix: Async<UnixStream>) -> Self {
-        Self { io: Io::Unix(unix), waited: false }
+        Self {
+            io: Io::Unix(unix),
+            waited: false,
+        }
     }
 }
 
 impl AsyncRead for Stream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        self.get_mut().poll_io(cx, |fd| Ok(rustix::io::read(fd, &mut *buf)?))
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        self.get_mut()
+            .poll_io(cx, |fd| Ok(rustix::io::read(fd, &mut *buf)?))
     }
 }
 
 impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         match &mut self.get_mut().io {
             Io::Tcp(tcp) => Pin::new(tcp).poll_write(cx, buf),
             Io::Unix(unix) => Pin::new(unix).poll_write(cx, buf),

@@ -14,7 +14,9 @@ use smartsocket_core::http::{Request, Response, UpgradeRequest};
 use smartsocket_core::websocket::{
     Closed, Decision, Event, Negotiated, Opened, Part, Role, Stats, Ticket,
 };
-use smartsocket_core::{Bytes, CloseCode, Config, Message, Refused, SendError, WebSocket as Machine};
+use smartsocket_core::{
+    Bytes, CloseCode, Config, Message, Refused, SendError, WebSocket as Machine,
+};
 
 use crate::clock::{self, Clock};
 use crate::driver::Driver;
@@ -54,7 +56,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     pub async fn accept(stream: S, config: impl Into<Arc<Config>>) -> Result<Self, Error> {
         let clock = Clock::start();
         let machine = Machine::server(config, clock::seed(), clock.now());
-        Self::opening(Driver::new(stream, clock, machine)).run(never).await
+        Self::opening(Driver::new(stream, clock, machine))
+            .run(never)
+            .await
     }
 
     /// The same, where `decide` answers every request, if
@@ -70,7 +74,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     ) -> Result<Self, Error> {
         let clock = Clock::start();
         let machine = Machine::server(config, clock::seed(), clock.now());
-        Self::opening(Driver::new(stream, clock, machine)).run(decide).await
+        Self::opening(Driver::new(stream, clock, machine))
+            .run(decide)
+            .await
     }
 
     /// The client's end of a connected stream: sends the request and waits
@@ -91,7 +97,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     ) -> Result<Self, Error> {
         let clock = Clock::start();
         let machine = Machine::client(request, config, clock::seed(), clock.now())?;
-        Self::opening(Driver::new(stream, clock, machine)).run(never).await
+        Self::opening(Driver::new(stream, clock, machine))
+            .run(never)
+            .await
     }
 
     /// Either end of a stream whose handshake another HTTP implementation
@@ -110,11 +118,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     }
 
     pub(crate) const fn opening(driver: Driver<S>) -> Self {
-        Self { driver, opened: None, reported: false }
+        Self {
+            driver,
+            opened: None,
+            reported: false,
+        }
     }
 
     /// Runs the handshake.
-    pub(crate) async fn run(mut self, decide: impl AsyncFnOnce(Ticket) -> Decision) -> Result<Self, Error> {
+    pub(crate) async fn run(
+        mut self,
+        decide: impl AsyncFnOnce(Ticket) -> Decision,
+    ) -> Result<Self, Error> {
         let mut decide = Some(decide);
         loop {
             match poll_fn(|cx| self.driver.poll_event(cx)).await {
@@ -123,18 +138,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
                     return Ok(self);
                 }
                 Some(Event::Request(ticket)) => {
-                    let Some(decide) = decide.take() else { continue };
+                    let Some(decide) = decide.take() else {
+                        continue;
+                    };
                     let decision = decide(ticket).await;
                     self.driver.machine.decide(self.driver.now(), decision);
                 }
                 Some(Event::Closed(closed)) => self.driver.closed = Some(closed),
                 // Nothing else comes before the handshake is over.
                 Some(
-                    Event::Message(_) | Event::Part(_) | Event::Ping(_) | Event::Pong(_) | Event::Drained,
+                    Event::Message(_)
+                    | Event::Part(_)
+                    | Event::Ping(_)
+                    | Event::Pong(_)
+                    | Event::Drained,
                 ) => {}
                 None => {
                     let closed = self.driver.closed.take();
-                    return Err(Error::Closed(closed.expect("the end is told before the last output")));
+                    return Err(Error::Closed(
+                        closed.expect("the end is told before the last output"),
+                    ));
                 }
             }
         }
@@ -188,7 +211,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// As [`send`](Self::send), for the part.
     pub async fn send_part(&mut self, part: impl Into<Message>, last: bool) -> Result<(), Error> {
         let mut part = Some(part.into());
-        poll_fn(|cx| self.driver.poll_send(cx, &mut part, last).map(|sent| check(sent, part.take()))).await
+        poll_fn(|cx| {
+            self.driver
+                .poll_send(cx, &mut part, last)
+                .map(|sent| check(sent, part.take()))
+        })
+        .await
     }
 
     /// Sends a ping of up to 125 bytes. Keepalive pings go out by themselves;
@@ -264,7 +292,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         self.driver.io()
     }
 
-    pub(crate) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
+    pub(crate) fn poll_recv(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Message, Error>>> {
         loop {
             return Poll::Ready(match ready!(self.poll_data(cx)) {
                 Some(Ok(Event::Message(message))) => Some(Ok(message)),
@@ -276,7 +307,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         }
     }
 
-    pub(crate) fn poll_recv_part(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Part, Error>>> {
+    pub(crate) fn poll_recv_part(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Part, Error>>> {
         loop {
             return Poll::Ready(match ready!(self.poll_data(cx)) {
                 Some(Ok(Event::Message(data))) => Some(Ok(Part { data, last: true })),
@@ -294,7 +328,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         message: &mut Option<Message>,
         last: bool,
     ) -> Poll<Result<(), Error>> {
-        self.driver.poll_send(cx, message, last).map(|sent| check(sent, message.take()))
+        self.driver
+            .poll_send(cx, message, last)
+            .map(|sent| check(sent, message.take()))
     }
 
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -324,7 +360,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
                 Some(Event::Closed(closed)) => self.driver.closed = Some(closed),
                 Some(event) => return Poll::Ready(Some(Ok(event))),
                 None => {
-                    let unclean = self.driver.closed.as_ref().filter(|closed| !closed.is_clean());
+                    let unclean = self
+                        .driver
+                        .closed
+                        .as_ref()
+                        .filter(|closed| !closed.is_clean());
                     return Poll::Ready(match unclean {
                         Some(closed) if !self.reported => {
                             self.reported = true;
@@ -361,7 +401,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocket<S> {
 
     fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
         let driver = &mut self.get_mut().driver;
-        driver.machine.send(driver.now(), message).map_err(Error::from)
+        driver
+            .machine
+            .send(driver.now(), message)
+            .map_err(Error::from)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
@@ -378,7 +421,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocket<S> {
 
 impl<S> fmt::Debug for WebSocket<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WebSocket").field("machine", &self.driver.machine).finish_non_exhaustive()
+        f.debug_struct("WebSocket")
+            .field("machine", &self.driver.machine)
+            .finish_non_exhaustive()
     }
 }
 
@@ -393,4 +438,3 @@ fn check(sent: Result<(), Refused>, message: Option<Message>) -> Result<(), Erro
 async fn never(ticket: Ticket) -> Decision {
     ticket.accept(smartsocket_core::websocket::Accept::default())
 }
-

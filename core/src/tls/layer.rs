@@ -3,9 +3,9 @@
 use alloc::vec::Vec;
 use std::io::{BufRead as _, Write as _};
 
-use rustls::pki_types::ServerName;
 #[cfg(test)]
 use rustls::ProtocolVersion;
+use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, Connection, ServerConnection};
 
 use super::{ClientTls, ServerTls, TlsError};
@@ -189,8 +189,8 @@ impl Layer {
 
     /// The stream ended. True if it was cut short: nobody had said `close_notify`, so something may
     /// be missing.
-#[cfg(test)]
-        pub(crate) fn handle_eof(&mut self) -> bool {
+    #[cfg(test)]
+    pub(crate) fn handle_eof(&mut self) -> bool {
         matches!(self.inbound, Inbound::Open)
     }
 

@@ -9,8 +9,9 @@ use proptest::prelude::*;
 use rustls::ProtocolVersion;
 use rustls::version::{TLS12, TLS13};
 
+use super::layer::Opened;
 use super::testing::{End, HOST, Link, Pair, Pki, STEPS, carry, output};
-use super::{ClientTls, Layer, Opened, Pem, ServerTls, TlsError};
+use super::{ClientTls, Layer, Pem, ServerTls, TlsError};
 
 #[test]
 fn echoes_over_both_versions_in_any_cuts() {
