@@ -634,7 +634,7 @@ impl Endpoint {
             Received::Ping(payload) => {
                 // After our close frame nothing may follow (RFC 6455 §5.5.1).
                 if open {
-                    self.sender.pong(payload.clone());
+                    self.sender.pong(shared, payload.clone());
                 }
                 if shared.config.control_events {
                     shared.events.push(Event::Ping(payload));

@@ -24,6 +24,10 @@ use super::{Role, Shared};
 /// Frames are made until this many bytes are on the wire.
 const WIRE_TARGET: usize = 64 * 1024;
 
+/// Every ping is answered until this many bytes are on the wire; after that
+/// only the latest (RFC 6455 §5.5.3 allows to answer no other).
+const PONG_ROOM: usize = 4 * 1024;
+
 /// The outgoing half of an endpoint.
 #[derive(Debug)]
 pub(super) struct Sender {
@@ -33,7 +37,7 @@ pub(super) struct Sender {
     backlog_bytes: usize,
     /// A message is being sent in parts: its kind and whether it is compressed.
     unfinished: Option<Unfinished>,
-    /// The latest ping's answer (RFC 6455 §5.5.3 allows to answer only that).
+    /// The latest ping's answer, when the wire had no room for it.
     pong: Option<Bytes>,
     ping: Option<Bytes>,
     /// The caller was refused for want of room and waits to hear of some.
@@ -162,9 +166,15 @@ impl Sender {
         Ok(())
     }
 
-    /// Answers a ping; an answer that still waits is replaced.
-    pub(super) fn pong(&mut self, payload: Bytes) {
-        self.pong = Some(payload);
+    /// Answers a ping, ahead of messages that are not on the wire. While the
+    /// peer does not take its answers, only the latest is kept.
+    pub(super) fn pong(&mut self, shared: &mut Shared, payload: Bytes) {
+        if self.wire.len() < PONG_ROOM {
+            self.pong = None;
+            self.put(&mut shared.entropy, Opcode::Pong, false, payload, true);
+        } else {
+            self.pong = Some(payload);
+        }
     }
 
     /// Sends a ping; one that still waits is replaced.
