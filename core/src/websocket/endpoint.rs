@@ -86,7 +86,7 @@ pub(crate) struct Endpoint {
     heard: Tick,
     /// When the last message came or went.
     active: Tick,
-    /// When the peer last took a byte, or the wire was last empty.
+    /// When the peer last took a byte, or the embedder was told of some.
     progress: Tick,
     /// The keepalive ping that waits for its pong.
     ping: Option<(Tick, [u8; 8])>,
@@ -423,12 +423,8 @@ impl Endpoint {
                 return Err((message, Refused::Closed));
             }
         }
-        let idle = self.wire().is_empty();
         self.sender
             .send(shared, self.codec.as_deref_mut(), message, last)?;
-        if idle {
-            self.progress = now;
-        }
         self.active = now;
         self.stats.sent_messages += u64::from(last);
         Ok(())
@@ -830,7 +826,8 @@ impl Endpoint {
     }
 
     fn write_deadline(&self, shared: &Shared) -> Tick {
-        if self.wire().is_empty() || matches!(self.phase, Phase::Ended) {
+        // Until the embedder is told of bytes, nobody fails to take them.
+        if !self.flags.announced || self.wire().is_empty() || matches!(self.phase, Phase::Ended) {
             Tick::MAX
         } else {
             after(self.progress, shared.config.write_timeout)
