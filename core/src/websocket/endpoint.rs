@@ -518,9 +518,10 @@ impl Endpoint {
     }
 
     pub(crate) fn next_timeout(&self, shared: &Shared) -> Option<Tick> {
+        let ended = matches!(self.phase, Phase::Ended);
         let waits = self.has_event(shared)
             || self.flags.pause != self.flags.paused
-            || (!self.flags.announced && self.has_unsent())
+            || (!ended && !self.flags.announced && self.has_unsent())
             || match self.phase {
                 Phase::Ended => !self.flags.dropped,
                 Phase::Ending => !self.has_unsent() && (!self.flags.shut || self.flags.eof),
@@ -817,7 +818,11 @@ impl Endpoint {
 
     /// The next of them.
     fn due(&self, shared: &Shared) -> Tick {
-        let rests = matches!(&self.phase, Phase::Handshake(handshake) if handshake.is_deciding());
+        let rests = match &self.phase {
+            Phase::Handshake(handshake) => handshake.is_deciding(),
+            Phase::Ended => true,
+            Phase::Open | Phase::Closing | Phase::Ending => false,
+        };
         let phase = if rests { Tick::MAX } else { self.deadline };
         phase
             .min(self.write_deadline(shared))
