@@ -185,7 +185,7 @@ impl Sender {
     /// Queues the close frame behind everything that was sent before.
     pub(super) fn close(&mut self, code: CloseCode, reason: &str) {
         let (payload, len) = close::encode(code, reason);
-        self.pong = None;
+        // A pong that waits still goes before it (RFC 6455 §5.5.2).
         self.ping = None;
         self.unfinished = None;
         self.backlog.push_back(Outgoing::Close {
