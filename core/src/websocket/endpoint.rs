@@ -61,6 +61,8 @@ struct Flags {
     dropped: bool,
     /// The peer's stream ended.
     eof: bool,
+    /// The stream failed: nothing can be sent any more.
+    broken: bool,
     /// Reading should rest; and whether that is told.
     pause: bool,
     paused: bool,
@@ -321,6 +323,7 @@ impl Endpoint {
             None => self.end(Cause::Fault(fault)),
         }
         self.flags.eof = true;
+        self.flags.broken = true;
         self.sender = Sender::new(self.role);
         #[cfg(feature = "tls")]
         if let Some(tls) = &mut self.tls {
@@ -698,6 +701,7 @@ impl Endpoint {
         let upgraded = matches!(self.phase, Phase::Open | Phase::Closing);
         let open = matches!(self.phase, Phase::Open);
         self.phase = match &closed.cause {
+            _ if self.flags.broken => Phase::Ended,
             Cause::Peer => {
                 // The code that came goes back (RFC 6455 §5.5.1).
                 self.sender.close(closed.code, "");
