@@ -209,6 +209,9 @@ impl Endpoint {
     #[inline]
     pub(crate) fn handle_bytes(&mut self, shared: &mut Shared, now: Tick, data: &mut [u8]) {
         let now = self.tick(now);
+        if data.is_empty() {
+            return;
+        }
         self.heard = now;
         self.stats.received_bytes += data.len() as u64;
         #[cfg(feature = "tls")]
