@@ -741,6 +741,8 @@ impl Endpoint {
         self.flags.shut =
             self.role == Role::Client && matches!(closed.cause, Cause::Peer | Cause::Local);
         self.flags.told = true;
+        // What is read from now on is discarded, but its end must be seen.
+        self.resume();
         self.deadline = self.clock + shared.config.close_timeout;
         self.receiver.clear();
         if let Some(codec) = &mut self.codec {
