@@ -417,14 +417,14 @@ impl Receiver {
             let result = codec
                 .inflate(&mut shared.pool, piece, last, &limits, &mut inflated)
                 .map_err(|error| Violation::inflate(&error, shared.config.max_message));
-            let result = result.and_then(|()| assembly.push(&inflated));
+            let result = result.and_then(|()| assembly.push(&inflated, false));
             // A scratch that grew with one long message is not kept for all.
             if inflated.capacity() <= 64 * 1024 {
                 shared.scratch = inflated;
             }
             result?;
         } else {
-            assembly.push(piece)?;
+            assembly.push(piece, frame.fin)?;
         }
         if last {
             return self.finish(shared.config.streaming);
@@ -455,15 +455,10 @@ impl Receiver {
 }
 
 impl Assembly {
+    /// Appends a piece; `last` says that it is of the last frame.
     #[inline]
-    fn push(&mut self, piece: &[u8]) -> Result<(), Violation> {
-        // Inflated data have no announced length.
-        let expected = if self.compressed {
-            u64::MAX
-        } else {
-            self.announced
-        };
-        let expected = usize::try_from(expected).unwrap_or(usize::MAX);
+    fn push(&mut self, piece: &[u8], last: bool) -> Result<(), Violation> {
+        let expected = self.expected(last);
         match &mut self.body {
             Body::Text(text, utf8) => {
                 text.reserve_exact(growth(
@@ -479,6 +474,17 @@ impl Assembly {
                 data.extend_from_slice(piece);
                 Ok(())
             }
+        }
+    }
+
+    /// How long the message will be, once that is known: not before its last
+    /// frame, and never of inflated data. Until then room grows by doubling,
+    /// or many small fragments would move it as many times.
+    fn expected(&self, last: bool) -> usize {
+        if last && !self.compressed {
+            usize::try_from(self.announced).unwrap_or(usize::MAX)
+        } else {
+            usize::MAX
         }
     }
 
