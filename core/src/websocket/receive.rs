@@ -138,6 +138,7 @@ impl Receiver {
     pub(super) fn take_fill(&mut self, config: &Config) -> Option<Fill> {
         let frame = self.frame.as_ref()?;
         let assembly = self.message.as_deref_mut()?;
+        let expected = assembly.expected(frame.fin);
         let Body::Binary(buf) = &mut assembly.body else {
             return None;
         };
@@ -146,6 +147,8 @@ impl Receiver {
             || assembly.lent
             || config.streaming
             || frame.remaining() < FILL
+            // The room is to be no more than what came already.
+            || (buf.len() as u64) < FILL
         {
             return None;
         }
@@ -153,9 +156,11 @@ impl Receiver {
         let mut buf = mem::take(buf);
         let room = usize::try_from(frame.remaining())
             .unwrap_or(usize::MAX)
-            .min(start.max(64 * 1024));
-        let expected = usize::try_from(assembly.announced).unwrap_or(usize::MAX);
-        buf.reserve_exact(growth(start, buf.capacity(), room, expected));
+            .min(start);
+        let need = start + room;
+        if need > buf.capacity() {
+            buf.reserve_exact((2 * start).min(expected).max(need) - start);
+        }
         assembly.lent = true;
         Some(Fill { buf, room, start })
     }
