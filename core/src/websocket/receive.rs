@@ -422,7 +422,8 @@ impl Receiver {
             let result = codec
                 .inflate(&mut shared.pool, piece, last, &limits, &mut inflated)
                 .map_err(|error| Violation::inflate(&error, shared.config.max_message));
-            let result = result.and_then(|()| assembly.push(&inflated, false));
+            // Text is judged up to the fault, as it is when it comes in pieces.
+            let result = assembly.push(&inflated, false).and(result);
             // A scratch that grew with one long message is not kept for all.
             if inflated.capacity() <= 64 * 1024 {
                 shared.scratch = inflated;
