@@ -222,12 +222,11 @@ impl Receiver {
         data: &[u8],
     ) -> Result<Option<usize>, Violation> {
         let (header, used) = if self.spilled == 0 {
-            match Header::decode(data)? {
+            match self.decode(data)? {
                 Some(whole) => whole,
                 None => {
                     self.spill[..data.len()].copy_from_slice(data);
                     self.spilled = data.len() as u8;
-                    self.check_mask_bit()?;
                     return Ok(None);
                 }
             }
@@ -235,14 +234,13 @@ impl Receiver {
             let held = usize::from(self.spilled);
             let more = data.len().min(MAX_HEADER - held);
             self.spill[held..held + more].copy_from_slice(&data[..more]);
-            match Header::decode(&self.spill[..held + more])? {
+            match self.decode(&self.spill[..held + more])? {
                 Some((header, size)) => {
                     self.spilled = 0;
                     (header, size - held)
                 }
                 None => {
                     self.spilled += more as u8;
-                    self.check_mask_bit()?;
                     return Ok(None);
                 }
             }
@@ -252,16 +250,32 @@ impl Receiver {
         Ok(Some(used))
     }
 
-    /// The mask bit is known two bytes in: no need to wait for a long length.
-    fn check_mask_bit(&self) -> Result<(), Violation> {
-        if self.spilled < 2 {
-            return Ok(());
+    /// Reads a header and judges its mask bit. That is known two bytes in, so
+    /// it neither waits for a long length nor comes after its faults.
+    #[inline]
+    fn decode(&self, data: &[u8]) -> Result<Option<(Header, usize)>, Violation> {
+        let decoded = Header::decode(data);
+        match (decoded, data) {
+            (Ok(Some((header, size))), _) if header.mask.is_some() == self.expects_mask() => {
+                return Ok(Some((header, size)));
+            }
+            (
+                Ok(_) | Err(HeaderError::LengthNotMinimal | HeaderError::LengthTooLarge),
+                [_, second, ..],
+            ) if (second & 0x80 != 0) != self.expects_mask() => {
+                return Err(match self.role {
+                    Role::Server => Violation::NotMasked,
+                    Role::Client => Violation::Masked,
+                });
+            }
+            (Ok(_) | Err(_), _) => {}
         }
-        match (self.role, self.spill[1] & 0x80 != 0) {
-            (Role::Server, false) => Err(Violation::NotMasked),
-            (Role::Client, true) => Err(Violation::Masked),
-            (Role::Server, true) | (Role::Client, false) => Ok(()),
-        }
+        Ok(decoded?)
+    }
+
+    /// Clients mask, servers do not (RFC 6455 §5.1).
+    const fn expects_mask(&self) -> bool {
+        matches!(self.role, Role::Server)
     }
 
     /// Judges a header against the state of the connection, before any of its
@@ -273,16 +287,10 @@ impl Receiver {
         deflate: bool,
         header: Header,
     ) -> Result<Frame, Violation> {
-        let mask = match (self.role, header.mask) {
-            (Role::Server, Some(key)) => key,
-            (Role::Server, None) => return Err(Violation::NotMasked),
-            (Role::Client, None) => [0; 4],
-            (Role::Client, Some(_)) => return Err(Violation::Masked),
-        };
         let frame = Frame {
             opcode: header.opcode,
             fin: header.fin,
-            mask,
+            mask: header.mask.unwrap_or_default(),
             done: 0,
             length: header.length,
         };
