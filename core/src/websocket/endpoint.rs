@@ -375,7 +375,7 @@ impl Endpoint {
             self.active = Tick::MAX;
             self.end(Cause::Timeout(Deadline::Idle));
         }
-        if now >= self.liveness_deadline(shared) {
+        if self.end.is_none() && now >= self.liveness_deadline(shared) {
             match self.ping {
                 Some((sent, _)) if sent >= self.heard => {
                     self.ping = None;
