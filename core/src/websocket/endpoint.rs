@@ -394,9 +394,10 @@ impl Endpoint {
     #[inline]
     pub(crate) fn transmitted(&mut self, shared: &mut Shared, now: Tick, n: usize) {
         let now = self.tick(now);
-        if n > 0 {
-            self.progress = now;
+        if n == 0 {
+            return;
         }
+        self.progress = now;
         self.stats.sent_bytes += n as u64;
         self.wire_mut().advance(n);
         self.refill(shared);
