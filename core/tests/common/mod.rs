@@ -246,7 +246,7 @@ impl Sent {
     }
 }
 
-fn short(payload: &[u8]) -> String {
+pub fn short(payload: &[u8]) -> String {
     match std::str::from_utf8(payload) {
         _ if payload.len() > 60 => format!("{} bytes", payload.len()),
         Ok(text) if payload.iter().all(|byte| *byte >= b' ') => format!("{text:?}"),
