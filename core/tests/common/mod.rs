@@ -110,7 +110,7 @@ impl Raw {
             Form::Shortest if length < 126 => Form::Short,
             Form::Shortest if length < 65_536 => Form::Medium,
             Form::Shortest => Form::Long,
-            form => form,
+            form @ (Form::Short | Form::Medium | Form::Long) => form,
         };
         match form {
             Form::Shortest | Form::Short => out.push(masked | length as u8),
