@@ -36,6 +36,7 @@ pub use event::{
     Accept, Cause, Closed, Deadline, Decision, Event, Negotiated, Opened, Output, Part, Stats,
     Ticket, Violation,
 };
+pub use handshake::negotiate;
 
 /// Which end of the connection this is; it decides who masks (RFC 6455 §5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
