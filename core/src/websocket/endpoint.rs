@@ -266,9 +266,7 @@ impl Endpoint {
             }
             data = &data[used..];
         }
-        if plain.capacity() <= 64 * 1024 {
-            shared.scratch = plain;
-        }
+        shared.keep_scratch(plain);
     }
 
     pub(crate) fn take_fill(&mut self, shared: &Shared) -> Option<Fill> {
