@@ -200,8 +200,8 @@ impl Endpoint {
                 self.respond(shared, response, head_only, None);
             }
         }
-        self.resume();
         self.handle_plain(shared, now, &mut early);
+        self.resume();
     }
 
     fn requested(&mut self, shared: &mut Shared, now: Tick, request: Request) {
