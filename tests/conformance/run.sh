@@ -7,7 +7,7 @@
 #   --only      one combination
 #   --zlib-rs   build with zlib-rs instead of miniz_oxide: nothing may be unimplemented
 #
-# BIN names a directory with {smol,std}-{echo,echo_client}, to test these instead
+# TEST_BIN names a directory with {smol,std}-{echo,echo_client}, to test these instead
 # of building. The reports are in tests/.cache/conformance.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -39,10 +39,10 @@ reports=$(cd "$reports" && pwd)
 # A virtual environment that was moved exists but does not run.
 export WSTEST=$cache/wstest/bin/wstest
 "$WSTEST" --autobahnversion >/dev/null 2>&1 || "$here/setup.sh" "$cache/wstest"
-if [ -z "${BIN:-}" ]; then
+if [ -z "${TEST_BIN:-}" ]; then
     case $only in '') runtimes='smol std' ;; *) runtimes=${only%-*} ;; esac
     # shellcheck disable=SC2086
-    BIN=$("$here/../build.sh" "${features[@]}" $runtimes)
+    TEST_BIN=$("$here/../build.sh" "${features[@]}" $runtimes)
 fi
 
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
@@ -55,10 +55,10 @@ combination() { # RUNTIME ROLE PORT
     case $2 in
     server)
         timeout "$limit" "$here/run-client.sh" -o "$out" -c "$cases" -a "$1" "ws://127.0.0.1:$3" \
-            "$BIN/$1-echo" "127.0.0.1:$3" --deflate ;;
+            "$TEST_BIN/$1-echo" "127.0.0.1:$3" --deflate ;;
     client)
         timeout "$limit" "$here/run-server.sh" -o "$out" -c "$cases" -p "$3" \
-            "$BIN/$1-echo_client" "ws://127.0.0.1:$3" --deflate ;;
+            "$TEST_BIN/$1-echo_client" "ws://127.0.0.1:$3" --deflate ;;
     esac >"$out/summary.txt" 2>&1
 }
 
