@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use smartsocket_core::websocket::{Accept, Closed, Decision, Event, Opened, Output, Stats, Ticket};
 use smartsocket_core::{
-    Bytes, CloseCode, Config, Fault, Message, Refused, Tick, WebSocket as Machine,
+    Bytes, CloseCode, Config, Fault, Message, Refused, SendError, Tick, WebSocket as Machine,
 };
 
 use crate::clock::{self, Clock};
@@ -143,7 +143,8 @@ impl<T: Transport> Link<T> {
     }
 
     pub(crate) fn is_open(&self) -> bool {
-        self.lock().machine.is_open()
+        let state = self.lock();
+        state.machine.is_open() && state.fault.is_none()
     }
 
     /// Runs the handshake.
@@ -222,6 +223,12 @@ impl<T: Transport> Link<T> {
     pub(crate) fn send(&self, mut part: Message, last: bool, when: When) -> Result<(), Error> {
         let mut state = self.lock();
         loop {
+            if state.fault.is_some() {
+                return Err(Error::from(SendError {
+                    message: part,
+                    refused: Refused::Closed,
+                }));
+            }
             match state.machine.send_part(self.clock.now(), part, last) {
                 Ok(()) => break,
                 Err(error) if error.refused == Refused::Full => part = error.message,
@@ -246,7 +253,7 @@ impl<T: Transport> Link<T> {
     /// Waits until everything is with the system, or the connection is over.
     pub(crate) fn flush(&self) {
         let mut state = self.write(self.lock());
-        while state.has_unsent() && !state.done {
+        while state.has_unsent() && state.fault.is_none() && !state.done {
             state = self.wait_room(state);
         }
     }
@@ -557,13 +564,10 @@ impl<T: Transport> Link<T> {
         if state.done || state.sent() > before {
             return self.settle(state);
         }
-        let reads = state.reader != Reader::Away;
-        if state.writing || (state.fault.is_some() && reads) {
+        if state.writing || state.fault.is_some() {
             return self.wait_changed(state, None);
         }
-        if let Some(fault) = state.fault.take() {
-            state.machine.handle_fault(self.clock.now(), fault);
-        } else if let Some(patience) = self.patience(&mut state, None) {
+        if let Some(patience) = self.patience(&mut state, None) {
             drop(state);
             let interest = Readiness {
                 readable: false,

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -95,9 +96,11 @@ pub(crate) fn is_early(error: &io::Error) -> bool {
 /// that stream, the connection's deadlines are noticed no earlier than the next
 /// byte comes or goes. While one thread reads, another one waits to write, so
 /// splitting such a connection is of little use. A stream that never blocks
-/// would keep a thread busy.
+/// would keep a thread busy. Nor can it be ended in one direction: the stream
+/// counts as over once the last byte is sent, and ends when it is dropped.
 pub struct HalfDuplex<S> {
     stream: Mutex<S>,
+    ended: AtomicBool,
 }
 
 impl<S> HalfDuplex<S> {
@@ -105,6 +108,7 @@ impl<S> HalfDuplex<S> {
     pub const fn new(stream: S) -> Self {
         Self {
             stream: Mutex::new(stream),
+            ended: AtomicBool::new(false),
         }
     }
 
@@ -122,6 +126,9 @@ impl<S> HalfDuplex<S> {
 
 impl<S: Read + Write> Transport for HalfDuplex<S> {
     fn read(&self, buf: &mut [u8], _patience: Option<Duration>) -> io::Result<usize> {
+        if self.ended.load(Ordering::Relaxed) {
+            return Ok(0);
+        }
         match self.lock().read(buf) {
             // How a blocking socket with a time limit may put it.
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {
@@ -150,6 +157,7 @@ impl<S: Read + Write> Transport for HalfDuplex<S> {
     }
 
     fn shutdown(&self, _how: Shutdown) -> io::Result<()> {
+        self.ended.store(true, Ordering::Relaxed);
         Ok(())
     }
 }
