@@ -418,10 +418,7 @@ impl Receiver {
                 .inflate(&mut shared.pool, piece, last, &limits, &mut inflated)
                 .map_err(|error| Violation::inflate(&error, shared.config.max_message));
             let result = result.and_then(|()| assembly.push(&inflated));
-            // A scratch that grew with one long message is not kept for all.
-            if inflated.capacity() <= 64 * 1024 {
-                shared.scratch = inflated;
-            }
+            shared.keep_scratch(inflated);
             result?;
         } else {
             assembly.push(piece)?;
