@@ -381,7 +381,7 @@ impl Endpoint {
             self.active = Tick::MAX;
             self.end(Cause::Timeout(Deadline::Idle));
         }
-        if now >= self.liveness_deadline(shared) {
+        if self.end.is_none() && now >= self.liveness_deadline(shared) {
             match self.ping {
                 Some((sent, _)) if sent >= self.heard => {
                     self.ping = None;
@@ -400,9 +400,10 @@ impl Endpoint {
     #[inline]
     pub(crate) fn transmitted(&mut self, shared: &mut Shared, now: Tick, n: usize) {
         let now = self.tick(now);
-        if n > 0 {
-            self.progress = now;
+        if n == 0 {
+            return;
         }
+        self.progress = now;
         self.stats.sent_bytes += n as u64;
         self.wire_mut().advance(n);
         self.refill(shared);
