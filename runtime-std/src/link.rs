@@ -160,7 +160,7 @@ impl<T: Transport> Link<T> {
                     let _ = self.opened.set(opened);
                     // A server's answer; the application may well do something
                     // else before it receives.
-                    drop(self.write(self.lock()));
+                    self.flush();
                     return Ok(());
                 }
                 Next::Event(Event::Request(ticket)) => {
@@ -252,7 +252,7 @@ impl<T: Transport> Link<T> {
 
     /// Waits until everything is with the system, or the connection is over.
     pub(crate) fn flush(&self) {
-        let mut state = self.write(self.lock());
+        let mut state = self.write_beside(self.lock());
         while state.has_unsent() && state.fault.is_none() && !state.done {
             state = self.wait_room(state);
         }
@@ -273,7 +273,7 @@ impl<T: Transport> Link<T> {
             } else {
                 // The reader gets the answer; it may be asleep for longer
                 // than the closing may take.
-                let written = self.write(state);
+                let written = self.write_beside(state);
                 if written.has_unsent() {
                     self.wait_room(written)
                 } else {
@@ -287,7 +287,7 @@ impl<T: Transport> Link<T> {
     pub(crate) fn start_close(&self, code: CloseCode, reason: &str) {
         let mut state = self.lock();
         state.machine.close(self.clock.now(), code, reason);
-        drop(self.write(state));
+        drop(self.write_beside(state));
     }
 
     /// Cuts the connection; its reader wakes up.
@@ -485,7 +485,7 @@ impl<T: Transport> Link<T> {
     /// Writes what was queued, now. What does not fit is left to the reader,
     /// unless that is asleep.
     fn push<'a>(&'a self, state: Guard<'a>) {
-        let mut state = self.write(state);
+        let mut state = self.write_beside(state);
         // On a broken stream the reader does not sleep for long.
         while state.reader == Reader::Asleep
             && state.has_unsent()
@@ -494,6 +494,17 @@ impl<T: Transport> Link<T> {
         {
             state = self.wait_room(state);
         }
+    }
+
+    /// As [`write`](Self::write), for any thread. If the reader is asleep,
+    /// nobody else sees what came of it.
+    fn write_beside<'a>(&'a self, state: Guard<'a>) -> Guard<'a> {
+        let mut state = self.write(state);
+        if state.reader == Reader::Asleep {
+            self.take_events(&mut state);
+            state = self.settle(state);
+        }
+        state
     }
 
     /// Writes what can be written without waiting.
