@@ -228,7 +228,7 @@ mod tests {
                     continue;
                 }
                 for mask in [None, Some([1, 2, 3, 4]), Some([0; 4])] {
-                    for fin in [true, !opcode.is_control()] {
+                    for fin in [true, opcode.is_control()] {
                         for rsv1 in [false, matches!(opcode, Opcode::Text | Opcode::Binary)] {
                             let header = Header {
                                 fin,

@@ -25,6 +25,8 @@ use crate::http::{Response, UpgradeRequest};
 use crate::message::{Message, Utf8Bytes};
 use crate::time::Tick;
 
+#[cfg(feature = "tls")]
+use super::Config;
 use super::codec::Codec;
 use super::event::{Cause, Closed, Deadline, Event, Negotiated, Output, Stats, Violation};
 use super::handshake::Handshake;
@@ -61,6 +63,8 @@ struct Flags {
     dropped: bool,
     /// The peer's stream ended.
     eof: bool,
+    /// The stream failed: nothing can be sent any more.
+    broken: bool,
     /// Reading should rest; and whether that is told.
     pause: bool,
     paused: bool,
@@ -86,7 +90,7 @@ pub(crate) struct Endpoint {
     heard: Tick,
     /// When the last message came or went.
     active: Tick,
-    /// When the peer last took a byte, or the wire was last empty.
+    /// When the peer last took a byte, or the embedder was told of some.
     progress: Tick,
     /// The keepalive ping that waits for its pong.
     ping: Option<(Tick, [u8; 8])>,
@@ -106,26 +110,27 @@ struct Tls {
 impl Endpoint {
     pub(crate) fn server(shared: &Shared, now: Tick) -> Self {
         let handshake = Handshake::server(&shared.config);
-        let mut endpoint = Self::new(
-            Role::Server,
-            Phase::Handshake(Box::new(handshake)),
-            shared,
-            now,
-        );
+        let phase = Phase::Handshake(Box::new(handshake));
+        let endpoint = Self::new(Role::Server, phase, shared, now);
         #[cfg(feature = "tls")]
-        if let Some(tls) = &shared.config.server_tls {
-            match Layer::server(tls) {
-                Ok(layer) => {
-                    endpoint.tls = Some(Box::new(Tls {
-                        layer,
-                        wire: Wire::default(),
-                    }))
-                }
-                Err(error) => endpoint.end(Cause::Tls(error)),
-            }
-        }
-        let _ = &mut endpoint;
+        let endpoint = endpoint.secured(&shared.config);
         endpoint
+    }
+
+    /// Puts TLS below, if the configuration has it.
+    #[cfg(feature = "tls")]
+    fn secured(mut self, config: &Config) -> Self {
+        match config.server_tls.as_ref().map(Layer::server) {
+            None => {}
+            Some(Ok(layer)) => {
+                self.tls = Some(Box::new(Tls {
+                    layer,
+                    wire: Wire::default(),
+                }))
+            }
+            Some(Err(error)) => self.end(Cause::Tls(error)),
+        }
+        self
     }
 
     pub(crate) fn client(
@@ -207,6 +212,9 @@ impl Endpoint {
     #[inline]
     pub(crate) fn handle_bytes(&mut self, shared: &mut Shared, now: Tick, data: &mut [u8]) {
         let now = self.tick(now);
+        if data.is_empty() {
+            return;
+        }
         self.heard = now;
         self.stats.received_bytes += data.len() as u64;
         #[cfg(feature = "tls")]
@@ -261,14 +269,12 @@ impl Endpoint {
                 break;
             }
             if self.flags.eof {
-                self.handle_eof(shared, now);
+                self.handle_eof(now);
                 break;
             }
             data = &data[used..];
         }
-        if plain.capacity() <= 64 * 1024 {
-            shared.scratch = plain;
-        }
+        shared.keep_scratch(plain);
     }
 
     pub(crate) fn take_fill(&mut self, shared: &Shared) -> Option<Fill> {
@@ -301,14 +307,19 @@ impl Endpoint {
         }
     }
 
-    pub(crate) fn handle_eof(&mut self, shared: &mut Shared, now: Tick) {
+    pub(crate) fn handle_eof(&mut self, now: Tick) {
         self.tick(now);
         self.flags.eof = true;
-        self.refused();
-        if self.end.is_none() && !self.flags.told {
-            self.end(Cause::Eof);
+        match &self.phase {
+            // Who sent a whole request may end its stream and still read the
+            // answer.
+            Phase::Handshake(handshake) if handshake.is_deciding() => {}
+            Phase::Handshake(_) => {
+                self.refused();
+                self.end(Cause::Eof);
+            }
+            Phase::Open | Phase::Closing | Phase::Ending | Phase::Ended => self.end(Cause::Eof),
         }
-        let _ = shared;
     }
 
     pub(crate) fn handle_fault(&mut self, now: Tick, fault: Fault) {
@@ -321,6 +332,7 @@ impl Endpoint {
             None => self.end(Cause::Fault(fault)),
         }
         self.flags.eof = true;
+        self.flags.broken = true;
         self.sender = Sender::new(self.role);
         #[cfg(feature = "tls")]
         if let Some(tls) = &mut self.tls {
@@ -423,12 +435,8 @@ impl Endpoint {
                 return Err((message, Refused::Closed));
             }
         }
-        let idle = self.wire().is_empty();
         self.sender
             .send(shared, self.codec.as_deref_mut(), message, last)?;
-        if idle {
-            self.progress = now;
-        }
         self.active = now;
         self.stats.sent_messages += u64::from(last);
         Ok(())
@@ -522,9 +530,10 @@ impl Endpoint {
     }
 
     pub(crate) fn next_timeout(&self, shared: &Shared) -> Option<Tick> {
+        let ended = matches!(self.phase, Phase::Ended);
         let waits = self.has_event(shared)
             || self.flags.pause != self.flags.paused
-            || (!self.flags.announced && self.has_unsent())
+            || (!ended && !self.flags.announced && self.has_unsent())
             || match self.phase {
                 Phase::Ended => !self.flags.dropped,
                 Phase::Ending => !self.has_unsent() && (!self.flags.shut || self.flags.eof),
@@ -575,8 +584,12 @@ impl Endpoint {
         self.flags.pause = true;
     }
 
-    pub(super) const fn resume(&mut self) {
+    /// The application has decided.
+    pub(super) fn resume(&mut self) {
         self.flags.pause = false;
+        if self.flags.eof {
+            self.end(Cause::Eof);
+        }
     }
 
     /// Queues bytes that are no frame: a head.
@@ -701,6 +714,7 @@ impl Endpoint {
         let upgraded = matches!(self.phase, Phase::Open | Phase::Closing);
         let open = matches!(self.phase, Phase::Open);
         self.phase = match &closed.cause {
+            _ if self.flags.broken => Phase::Ended,
             Cause::Peer => {
                 // The code that came goes back (RFC 6455 §5.5.1).
                 self.sender.close(closed.code, "");
@@ -737,6 +751,8 @@ impl Endpoint {
         self.flags.shut =
             self.role == Role::Client && matches!(closed.cause, Cause::Peer | Cause::Local);
         self.flags.told = true;
+        // What is read from now on is discarded, but its end must be seen.
+        self.resume();
         self.deadline = self.clock + shared.config.close_timeout;
         self.receiver.clear();
         if let Some(codec) = &mut self.codec {
@@ -821,7 +837,11 @@ impl Endpoint {
 
     /// The next of them.
     fn due(&self, shared: &Shared) -> Tick {
-        let rests = matches!(&self.phase, Phase::Handshake(handshake) if handshake.is_deciding());
+        let rests = match &self.phase {
+            Phase::Handshake(handshake) => handshake.is_deciding(),
+            Phase::Ended => true,
+            Phase::Open | Phase::Closing | Phase::Ending => false,
+        };
         let phase = if rests { Tick::MAX } else { self.deadline };
         phase
             .min(self.write_deadline(shared))
@@ -830,7 +850,8 @@ impl Endpoint {
     }
 
     fn write_deadline(&self, shared: &Shared) -> Tick {
-        if self.wire().is_empty() || matches!(self.phase, Phase::Ended) {
+        // Until the embedder is told of bytes, nobody fails to take them.
+        if !self.flags.announced || self.wire().is_empty() || matches!(self.phase, Phase::Ended) {
             Tick::MAX
         } else {
             after(self.progress, shared.config.write_timeout)

@@ -28,6 +28,10 @@ const WIRE_TARGET: usize = 64 * 1024;
 /// only the latest (RFC 6455 §5.5.3 allows to answer no other).
 const PONG_ROOM: usize = 4 * 1024;
 
+/// What a message counts in the queue beyond its payload: a queue of empty
+/// messages is not free.
+const ENTRY: usize = size_of::<Outgoing>();
+
 /// The outgoing half of an endpoint.
 #[derive(Debug)]
 pub(super) struct Sender {
@@ -129,7 +133,7 @@ impl Sender {
         let mut compressed = self
             .unfinished
             .is_some_and(|unfinished| unfinished.compressed);
-        if let Some(codec) = codec
+        if let Some(codec) = codec.filter(|codec| codec.deflates())
             && (if first {
                 !last || payload.len() >= shared.threshold()
             } else {
@@ -138,8 +142,11 @@ impl Sender {
         {
             let mut deflated = Vec::new();
             codec.deflate(&mut shared.pool, &payload, last, &mut deflated);
-            payload = deflated.into();
-            compressed = true;
+            let whole = first && last;
+            if !(whole && codec.forgets() && deflated.len() >= payload.len()) {
+                payload = deflated.into();
+                compressed = true;
+            }
         }
         self.unfinished = (!last).then_some(Unfinished { text, compressed });
         if self.backlog.is_empty()
@@ -154,7 +161,7 @@ impl Sender {
                 last,
             );
         } else {
-            self.backlog_bytes += payload.len();
+            self.backlog_bytes += ENTRY + payload.len();
             self.backlog.push_back(Outgoing::Data {
                 opcode,
                 compressed: compressed && first,
@@ -185,7 +192,7 @@ impl Sender {
     /// Queues the close frame behind everything that was sent before.
     pub(super) fn close(&mut self, code: CloseCode, reason: &str) {
         let (payload, len) = close::encode(code, reason);
-        self.pong = None;
+        // A pong that waits still goes before it (RFC 6455 §5.5.2).
         self.ping = None;
         self.unfinished = None;
         self.backlog.push_back(Outgoing::Close {
@@ -242,6 +249,9 @@ impl Sender {
         let size = shared.config.fragment_size.max(1);
         let rest = (payload.len() > size).then(|| payload.split_off(size));
         self.backlog_bytes -= payload.len();
+        if rest.is_none() {
+            self.backlog_bytes -= ENTRY;
+        }
         let fin = last && rest.is_none();
         self.put(&mut shared.entropy, opcode, compressed, payload, fin);
         if let Some(payload) = rest {
