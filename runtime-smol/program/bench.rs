@@ -96,6 +96,9 @@ enum Phase {
 /// What all connections share.
 struct Run {
     phase: Cell<Phase>,
+    /// Echoes since the start.
+    echoes: Cell<u64>,
+    /// Echoes while measuring.
     messages: Cell<u64>,
     /// Latencies in nanoseconds.
     latency: RefCell<Histogram<u64>>,
@@ -120,6 +123,7 @@ impl Bench {
         let interrupted = Cell::new(false);
         let run = Rc::new(Run {
             phase: Cell::new(Phase::Warmup),
+            echoes: Cell::new(0),
             messages: Cell::new(0),
             latency: RefCell::new(
                 Histogram::new_with_bounds(1, SLOWEST, 3).expect("the bounds are allowed"),
@@ -235,7 +239,7 @@ impl Bench {
     }
 
     fn not_opened(&self, error: &Error, url: &Url, open: u32) -> Failure {
-        let mut failure = explain::opening(error, url, self.target.timeout);
+        let mut failure = self.target.explain(error, url);
         if open > 0 {
             failure.text = format!(
                 "connection {} of {}: {}",
@@ -272,6 +276,7 @@ async fn load(mut websocket: WebSocket, run: Rc<Run>, mut payload: Payload, dept
                     run.fail(difference);
                     break;
                 }
+                run.echoes.set(run.echoes.get() + 1);
                 match run.phase.get() {
                     Phase::Warmup => {}
                     Phase::Measure => {
@@ -336,7 +341,7 @@ impl Progress {
     /// Shows live figures for a time.
     async fn watch(&self, run: &Run, time: Duration, what: &'static str) {
         let start = Instant::now();
-        let (mut at, mut before) = (start, run.messages.get());
+        let (mut at, mut before) = (start, run.echoes.get());
         self.0.set_prefix(what);
         self.0
             .set_length(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
@@ -346,9 +351,9 @@ impl Progress {
                 return;
             }
             Timer::after(rest.min(REFRESH)).await;
-            let (now, messages) = (Instant::now(), run.messages.get());
-            let rate = (messages - before) as f64 / (now - at).as_secs_f64();
-            (at, before) = (now, messages);
+            let (now, echoes) = (Instant::now(), run.echoes.get());
+            let rate = (echoes - before) as f64 / (now - at).as_secs_f64();
+            (at, before) = (now, echoes);
             let passed = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
             self.0.set_position(passed);
             self.0.set_message(format!("{rate:.0} messages/s"));

@@ -78,10 +78,6 @@ pub(crate) struct Connect {
 impl Connect {
     /// Talks until one side has had enough.
     pub(crate) fn run(self) -> Result<u8, Failure> {
-        let secrets = self.target.headers.iter();
-        let secrets = secrets
-            .filter(|header| !header.value.is_empty())
-            .map(|header| header.value.clone());
         let format = if self.json {
             Format::Json
         } else if self.binary {
@@ -89,7 +85,7 @@ impl Connect {
         } else {
             Format::Lines
         };
-        let mut transcript = Transcript::new(format, self.verbose, secrets.collect());
+        let mut transcript = Transcript::new(format, self.verbose, self.target.secrets());
         let done = block_on(self.talk(&mut transcript));
         if let Err(failure) = &done {
             transcript.failed(failure);
@@ -113,7 +109,7 @@ impl Connect {
         let interrupted = async { Err(signal(&mut signals).await) };
         let websocket = match open.or(interrupted).await {
             Ok(Ok(websocket)) => websocket,
-            Ok(Err(error)) => return Err(explain::opening(&error, &url, self.target.timeout)),
+            Ok(Err(error)) => return Err(self.target.explain(&error, &url)),
             Err(code) => return Ok(code),
         };
         if io::stdin().is_terminal() && io::stderr().is_terminal() && !self.json {
@@ -327,12 +323,10 @@ impl Talk<'_> {
         }
         self.sender.flush().await;
         let failed = self.failure.borrow().is_some();
-        if !failed {
-            if self.options.keep_open || self.options.one_message {
-                return pending().await;
-            }
-            self.linger().await;
+        if !failed && (self.options.keep_open || self.options.one_message) {
+            return pending().await;
         }
+        self.linger().await;
         self.sender.close(CloseCode::NORMAL, "").await;
         pending().await
     }

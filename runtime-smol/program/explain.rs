@@ -13,7 +13,7 @@ use smartsocket_smol::{Cause, ClientError, CloseCode, Closed, Deadline, Error, F
 use crate::output::printable;
 
 /// Lines of a refusal's body that are shown, and characters of a line.
-const BODY_LINES: usize = 10;
+const BODY_LINES: usize = 5;
 const BODY_LINE: usize = 200;
 
 /// Why the program ends early.
@@ -54,9 +54,10 @@ pub(crate) fn opening(error: &Error, url: &Url, timeout: Duration) -> Failure {
         Error::Connect { fault, .. } => match fault {
             Fault::Refused => format!("nothing listens at {place} (connection refused)"),
             Fault::TimedOut => late(&place, timeout),
-            Fault::NotFound(_) => format!(
-                "the host {} has no address: check its spelling and the network ({fault})",
-                url.host()
+            Fault::NotFound(why) => format!(
+                "the host {} has no address: check its spelling and the network ({})",
+                url.host(),
+                last_part(why)
             ),
             _ => format!("cannot connect to {place}: {fault}"),
         },
@@ -94,6 +95,11 @@ fn closed_early(closed: &Closed, url: &Url, place: &str, timeout: Duration) -> F
     Failure::new(printable(&text))
 }
 
+/// The innermost of the causes, which are joined by colons.
+pub(crate) fn last_part(causes: &str) -> &str {
+    causes.rsplit(": ").next().unwrap_or(causes)
+}
+
 fn late(place: &str, timeout: Duration) -> String {
     format!(
         "{place} did not answer within {} s: check host and port, or wait longer with --timeout",
@@ -115,6 +121,15 @@ fn tls(error: &TlsError, place: &str) -> String {
         TlsError::NoRoots => "this system has no trusted certificates: install its package \
              ca-certificates, or give an authority with --ca FILE"
             .into(),
+        // What `openssl req -x509` makes unless told otherwise.
+        TlsError::BadCertificate(why) if why.contains("CaUsedAsEndEntity") => format!(
+            "the certificate of {place} is one of an authority, not of a server: make it anew, \
+             with openssl by adding -addext basicConstraints=critical,CA:FALSE"
+        ),
+        TlsError::BadCertificate(why) if why.contains("UnsupportedCertVersion") => format!(
+            "the certificate of {place} is of an outdated version: make it anew, \
+             with openssl by adding -addext subjectAltName=DNS:HOST"
+        ),
         // 116 is certificate_required (RFC 8446 §6.2).
         TlsError::Alert(116) => {
             format!("{place} {error}: give one with --cert and --key").replacen("the peer ", "", 1)
@@ -128,6 +143,7 @@ fn refusal(response: &Response) -> String {
     let status = response.status();
     let mut text = format!("the server refused with HTTP status {status}");
     if let Some(advice) = match status {
+        200..=299 => Some("it is a web server, but no WebSocket is at the path of the URL"),
         300..=399 => Some("redirects are not followed, connect to the new place"),
         401 => Some("it wants credentials, give them with -H 'Authorization: ...'"),
         403 => Some("check credentials, and --origin if it is meant for browsers"),

@@ -46,6 +46,7 @@ struct Cli {
     #[arg(
         long,
         global = true,
+        display_order = 1_000,
         value_name = "LEVEL",
         env = "SMARTSOCKET_LOG",
         default_value = "warn",

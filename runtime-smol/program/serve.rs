@@ -11,7 +11,7 @@ use smartsocket_smol::deflate::Deflate;
 use smartsocket_smol::tls::{ServerTls, TlsError};
 use smartsocket_smol::{Config, Server, Stopper, WebSocket, block_on};
 
-use crate::explain::Failure;
+use crate::explain::{Failure, last_part};
 use crate::output::note;
 use crate::routes::Status;
 use crate::target::read;
@@ -36,7 +36,7 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = NOTES)]
 pub(crate) struct Serve {
-    /// Address to listen on; 0.0.0.0 or [::] for all of this machine
+    /// Address to listen on; 0.0.0.0 or :: for all of this machine
     #[arg(long, env = "SMARTSOCKET_HOST", default_value = "127.0.0.1")]
     host: String,
     /// Port to listen on; 0 takes a free one
@@ -139,8 +139,9 @@ impl Serve {
             .to_socket_addrs()
             .map_err(|error| {
                 Failure::new(format!(
-                    "--host {}: not an address or name of this machine ({error})",
-                    self.host
+                    "--host {}: not an address, nor the name of one ({})",
+                    self.host,
+                    last_part(&error.to_string())
                 ))
             })?
             .collect();

@@ -9,9 +9,12 @@ use smartsocket_smol::http::Url;
 use smartsocket_smol::tls::ClientTls;
 use smartsocket_smol::{Config, Connect};
 
-use crate::explain::Failure;
+use crate::explain::{self, Failure};
 use crate::output::note;
 use crate::values::{Header, header, positive_seconds};
+
+/// Shorter words of a header's value are not secret, such as `Basic`.
+const SHORTEST_SECRET: usize = 7;
 
 /// Where to connect, and as whom.
 #[derive(clap::Args)]
@@ -21,7 +24,7 @@ pub(crate) struct Target {
     url: String,
     /// Add a header to the request, such as 'Authorization: Bearer ...'
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header)]
-    pub(crate) headers: Vec<Header>,
+    headers: Vec<Header>,
     /// Offer a subprotocol; the first one is preferred
     #[arg(short = 's', long = "subprotocol", value_name = "NAME")]
     subprotocols: Vec<String>,
@@ -43,10 +46,10 @@ pub(crate) struct Target {
     key: Option<PathBuf>,
     /// Offer compression (permessage-deflate)
     #[arg(long)]
-    pub(crate) deflate: bool,
+    deflate: bool,
     /// Give up if the connection is not open after this time
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = positive_seconds)]
-    pub(crate) timeout: Duration,
+    timeout: Duration,
 }
 
 impl std::fmt::Debug for Target {
@@ -96,6 +99,23 @@ impl Target {
             .chain(origin)
     }
 
+    /// Words of the headers' values, which a server may repeat.
+    pub(crate) fn secrets(&self) -> Vec<String> {
+        let values = self.headers.iter().map(|header| &*header.value);
+        values
+            .flat_map(str::split_whitespace)
+            .filter(|word| word.len() >= SHORTEST_SECRET)
+            .map(String::from)
+            .collect()
+    }
+
+    /// Why a connection did not open, without secrets the server may have repeated.
+    pub(crate) fn explain(&self, error: &smartsocket_smol::Error, url: &Url) -> Failure {
+        let Failure { text, code } = explain::opening(error, url, self.timeout);
+        let text = redact(&text, &self.secrets());
+        Failure { text, code }
+    }
+
     fn full_url(&self) -> String {
         if self.url.contains("://") {
             self.url.clone()
@@ -138,6 +158,13 @@ impl Target {
         })?;
         Ok(Some(tls))
     }
+}
+
+/// The text without these words.
+pub(crate) fn redact(text: &str, secrets: &[String]) -> String {
+    secrets
+        .iter()
+        .fold(text.to_string(), |text, secret| text.replace(secret, "***"))
 }
 
 /// Reads a file that an option names.

@@ -12,6 +12,7 @@ use smartsocket_smol::{Closed, Message, WebSocket};
 
 use crate::explain::{Failure, ending};
 use crate::output::{hex, note, printable, timestamp};
+use crate::target::redact;
 
 /// Headers of a response whose values are nobody's business, by parts of
 /// their names.
@@ -37,7 +38,7 @@ pub(crate) struct Transcript {
     terminal: bool,
     format: Format,
     verbose: u8,
-    /// What the user sent in headers, in case a server repeats it.
+    /// Words the user sent in headers, in case a server repeats them.
     secrets: Vec<String>,
 }
 
@@ -96,6 +97,17 @@ impl Transcript {
             return;
         }
         note(&format!("* connecting to {url}"));
+        let target = url.path_and_query();
+        // The query may hold a token.
+        let shown = match target.split_once('?') {
+            Some((path, _)) => format!("{path}?***"),
+            None => target.into(),
+        };
+        note(&format!("> GET {shown} HTTP/1.1"));
+        note(&format!("> Host: {}", url.authority()));
+        if url.credentials().is_some() {
+            note("> Authorization: ***");
+        }
         for name in names {
             note(&format!("> {}: ***", printable(name)));
         }
@@ -235,12 +247,11 @@ impl Transcript {
         let value = String::from_utf8_lossy(value);
         let name = name.to_ascii_lowercase();
         let hidden = PRIVATE.iter().any(|part| name.contains(part))
-            || self.secrets.iter().any(|secret| value.contains(&**secret))
             || (name == "sec-websocket-protocol" && value.len() > LONGEST_NAME);
         if hidden {
             "***".into()
         } else {
-            printable(&value)
+            redact(&printable(&value), &self.secrets)
         }
     }
 }
@@ -264,7 +275,7 @@ mod tests {
             ("Sec-WebSocket-Protocol", &"t".repeat(40), "***"),
             ("Set-Cookie", "sid=1", "***"),
             ("WWW-Authenticate", "Basic", "***"),
-            ("X-You-Sent", "token hunter2 indeed", "***"),
+            ("X-You-Sent", "token hunter2 indeed", "token *** indeed"),
             ("X-Color", "\x1b[31m", "\\u{1b}[31m"),
         ] {
             assert_eq!(transcript.shown(name, value.as_bytes()), expected, "{name}");
