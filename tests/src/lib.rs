@@ -1,1 +1,2 @@
-//! Shared helpers of the tests.
+//! Compiles the programs of the README, so that they stay true.
+#![doc = include_str!("../../README.md")]

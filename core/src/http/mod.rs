@@ -24,5 +24,6 @@ pub use url::{Url, UrlError};
 pub(crate) use extension::Extension;
 pub(crate) use head::{HeadKind, HeadReader};
 pub(crate) use upgrade::{
-    Upgrade, check_response, choose_subprotocol, encode_key, switching_protocols, upgrade,
+    Upgrade, check_response, choose_subprotocol, encode_key, encode_switching_protocols,
+    switching_protocols, upgrade,
 };

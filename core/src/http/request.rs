@@ -18,6 +18,17 @@ pub struct Request {
 }
 
 impl Request {
+    /// A request that another HTTP implementation read, for
+    /// [`negotiate`](crate::websocket::negotiate).
+    pub fn new(method: impl Into<String>, target: impl Into<String>, headers: Headers) -> Self {
+        Self {
+            method: method.into(),
+            target: target.into(),
+            http_1_1: true,
+            headers,
+        }
+    }
+
     /// The method, as sent: methods are case-sensitive.
     pub fn method(&self) -> &str {
         &self.method

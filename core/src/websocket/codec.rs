@@ -4,7 +4,9 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::mem;
 
-use crate::deflate::{Deflater, InflateError, InflateLimits, Inflater, Parameters, Pool};
+use crate::deflate::{
+    Deflater, InflateError, InflateLimits, Inflater, Parameters, Pool, WINDOW_BITS,
+};
 
 use super::{Config, Role};
 
@@ -16,6 +18,9 @@ use super::{Config, Role};
 pub(super) struct Codec {
     level: u8,
     deflate_bits: u8,
+    /// The window agreed on is one this build can keep to. Otherwise messages
+    /// go uncompressed, which the extension always allows (RFC 7692 §6).
+    deflates: bool,
     deflate_takeover: bool,
     inflate_takeover: bool,
     deflater: Option<Box<Deflater>>,
@@ -42,12 +47,24 @@ impl Codec {
         Self {
             level: config.deflate.as_ref().map_or(6, |deflate| deflate.level),
             deflate_bits: own.1,
+            deflates: WINDOW_BITS.contains(&own.1),
             deflate_takeover: !own.0,
             inflate_takeover: !peer.0,
             deflater: None,
             inflater: None,
             waiting: Vec::new(),
         }
+    }
+
+    /// Whether messages can be compressed at all.
+    pub(super) const fn deflates(&self) -> bool {
+        self.deflates
+    }
+
+    /// Whether what was compressed may be thrown away: with a context kept,
+    /// the peer must see all that went through it.
+    pub(super) const fn forgets(&self) -> bool {
+        !self.deflate_takeover
     }
 
     /// Compresses a part of a message.

@@ -25,6 +25,8 @@ use crate::http::{Response, UpgradeRequest};
 use crate::message::{Message, Utf8Bytes};
 use crate::time::Tick;
 
+#[cfg(feature = "tls")]
+use super::Config;
 use super::codec::Codec;
 use super::event::{Cause, Closed, Deadline, Event, Negotiated, Output, Stats, Violation};
 use super::handshake::Handshake;
@@ -108,26 +110,27 @@ struct Tls {
 impl Endpoint {
     pub(crate) fn server(shared: &Shared, now: Tick) -> Self {
         let handshake = Handshake::server(&shared.config);
-        let mut endpoint = Self::new(
-            Role::Server,
-            Phase::Handshake(Box::new(handshake)),
-            shared,
-            now,
-        );
+        let phase = Phase::Handshake(Box::new(handshake));
+        let endpoint = Self::new(Role::Server, phase, shared, now);
         #[cfg(feature = "tls")]
-        if let Some(tls) = &shared.config.server_tls {
-            match Layer::server(tls) {
-                Ok(layer) => {
-                    endpoint.tls = Some(Box::new(Tls {
-                        layer,
-                        wire: Wire::default(),
-                    }))
-                }
-                Err(error) => endpoint.end(Cause::Tls(error)),
-            }
-        }
-        let _ = &mut endpoint;
+        let endpoint = endpoint.secured(&shared.config);
         endpoint
+    }
+
+    /// Puts TLS below, if the configuration has it.
+    #[cfg(feature = "tls")]
+    fn secured(mut self, config: &Config) -> Self {
+        match config.server_tls.as_ref().map(Layer::server) {
+            None => {}
+            Some(Ok(layer)) => {
+                self.tls = Some(Box::new(Tls {
+                    layer,
+                    wire: Wire::default(),
+                }))
+            }
+            Some(Err(error)) => self.end(Cause::Tls(error)),
+        }
+        self
     }
 
     pub(crate) fn client(
@@ -266,14 +269,12 @@ impl Endpoint {
                 break;
             }
             if self.flags.eof {
-                self.handle_eof(shared, now);
+                self.handle_eof(now);
                 break;
             }
             data = &data[used..];
         }
-        if plain.capacity() <= 64 * 1024 {
-            shared.scratch = plain;
-        }
+        shared.keep_scratch(plain);
     }
 
     pub(crate) fn take_fill(&mut self, shared: &Shared) -> Option<Fill> {
@@ -306,14 +307,19 @@ impl Endpoint {
         }
     }
 
-    pub(crate) fn handle_eof(&mut self, shared: &mut Shared, now: Tick) {
+    pub(crate) fn handle_eof(&mut self, now: Tick) {
         self.tick(now);
         self.flags.eof = true;
-        self.refused();
-        if self.end.is_none() && !self.flags.told {
-            self.end(Cause::Eof);
+        match &self.phase {
+            // Who sent a whole request may end its stream and still read the
+            // answer.
+            Phase::Handshake(handshake) if handshake.is_deciding() => {}
+            Phase::Handshake(_) => {
+                self.refused();
+                self.end(Cause::Eof);
+            }
+            Phase::Open | Phase::Closing | Phase::Ending | Phase::Ended => self.end(Cause::Eof),
         }
-        let _ = shared;
     }
 
     pub(crate) fn handle_fault(&mut self, now: Tick, fault: Fault) {
@@ -579,8 +585,12 @@ impl Endpoint {
         self.flags.pause = true;
     }
 
-    pub(super) const fn resume(&mut self) {
+    /// The application has decided.
+    pub(super) fn resume(&mut self) {
         self.flags.pause = false;
+        if self.flags.eof {
+            self.end(Cause::Eof);
+        }
     }
 
     /// Queues bytes that are no frame: a head.

@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 
 use crate::deflate::Parameters;
 use crate::http::{
-    self, Extension, HandshakeError, HeadKind, HeadReader, Request, Response, Upgrade,
+    self, Extension, HandshakeError, HeadKind, HeadReader, Headers, Request, Response, Upgrade,
     UpgradeRequest,
 };
 use crate::time::Tick;
@@ -192,7 +192,7 @@ impl Endpoint {
         let upgrade = upgrade.take();
         match (decision.answer, upgrade) {
             (Answer::Accept(accept), Some(upgrade)) => {
-                self.accept(shared, now, upgrade, accept, decision.request);
+                self.accept(shared, now, upgrade, accept, *decision.request);
             }
             // `Ticket::accept` makes a response of this; an answer to another
             // connection's ticket could still come here.
@@ -202,22 +202,14 @@ impl Endpoint {
                 self.respond(shared, response, head_only, None);
             }
         }
-        self.resume();
         self.handle_plain(shared, now, &mut early);
+        self.resume();
     }
 
     fn requested(&mut self, shared: &mut Shared, now: Tick, request: Request) {
         let decide = shared.config.decide;
         let upgrade = if request.is_upgrade() || !decide {
-            match http::upgrade(&request) {
-                Ok(_) if !shared.config.origins.allows(&request, self.is_secure()) => {
-                    return self.respond(
-                        shared,
-                        Response::text(403, "origin not allowed\n"),
-                        false,
-                        None,
-                    );
-                }
+            match judge(&request, &shared.config, self.is_secure()) {
                 Ok(upgrade) => Some(upgrade),
                 Err(response) => {
                     let head_only = request.method() == "HEAD";
@@ -233,7 +225,7 @@ impl Endpoint {
             }
             upgrade => {
                 let ticket = Ticket {
-                    request,
+                    request: Box::new(request),
                     upgrade: upgrade.is_some(),
                 };
                 self.phase = Phase::Handshake(Box::new(Handshake::Deciding {
@@ -254,30 +246,8 @@ impl Endpoint {
         accept: Accept,
         request: Request,
     ) {
-        let config = &shared.config;
-        let offered = &upgrade.subprotocols;
-        let subprotocol = match accept.subprotocol {
-            Some(chosen) => offered.contains(&chosen).then_some(chosen),
-            None => http::choose_subprotocol(&config.subprotocols, offered).map(String::from),
-        };
-        let deflate = config
-            .deflate
-            .as_ref()
-            .and_then(|deflate| deflate.accept(offers(&upgrade.extensions)));
-        let mut headers = config.headers.clone();
-        headers.extend(&accept.headers);
-        let extension = deflate.map(|parameters| parameters.to_string());
-        let head = http::switching_protocols(
-            &upgrade.accept,
-            subprotocol.as_deref(),
-            extension.as_deref(),
-            &headers,
-        );
-        self.put_plain(head);
-        let agreed = Negotiated {
-            subprotocol,
-            deflate,
-        };
+        let (headers, agreed) = answer(&shared.config, &upgrade, accept);
+        self.put_plain(http::encode_switching_protocols(&headers));
         self.open(
             shared,
             now,
@@ -369,6 +339,82 @@ impl Endpoint {
         self.put_plain(response.encode(head_only));
         self.end(cause.unwrap_or(Cause::Answered(response.status())));
     }
+}
+
+/// Judges an upgrade request that another HTTP implementation read, for
+/// [`WebSocket::upgraded`](crate::WebSocket::upgraded): the headers of the 101
+/// to send and what they agree on. `secure` tells whether TLS is below.
+///
+/// ```
+/// use smartsocket_core::Config;
+/// use smartsocket_core::http::{Headers, Request};
+/// use smartsocket_core::websocket::negotiate;
+///
+/// let mut headers = Headers::new();
+/// for (name, value) in [
+///     ("Host", "example.com"),
+///     ("Connection", "Upgrade"),
+///     ("Upgrade", "websocket"),
+///     ("Sec-WebSocket-Version", "13"),
+///     ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+/// ] {
+///     headers.push(name, value)?;
+/// }
+/// let request = Request::new("GET", "/chat", headers);
+/// let (headers, _agreed) = negotiate(&request, &Config::default(), false).map_err(|_| "refused")?;
+/// assert_eq!(headers.get("Sec-WebSocket-Accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// The response that refuses the request.
+pub fn negotiate(
+    request: &Request,
+    config: &Config,
+    secure: bool,
+) -> Result<(Headers, Negotiated), Response> {
+    let upgrade = judge(request, config, secure)?;
+    Ok(answer(config, &upgrade, Accept::default()))
+}
+
+/// Whether a request may become a WebSocket, or what to answer instead.
+fn judge(request: &Request, config: &Config, secure: bool) -> Result<Upgrade, Response> {
+    let upgrade = http::upgrade(request)?;
+    if config.origins.allows(request, secure) {
+        Ok(upgrade)
+    } else {
+        Err(Response::text(403, "origin not allowed\n"))
+    }
+}
+
+/// The headers of a 101 and what they agree on.
+fn answer(config: &Config, upgrade: &Upgrade, accept: Accept) -> (Headers, Negotiated) {
+    let offered = &upgrade.subprotocols;
+    let subprotocol = match accept.subprotocol {
+        Some(chosen) => offered.contains(&chosen).then_some(chosen),
+        None => http::choose_subprotocol(&config.subprotocols, offered).map(String::from),
+    };
+    let deflate = config
+        .deflate
+        .as_ref()
+        .and_then(|deflate| deflate.accept(offers(&upgrade.extensions)));
+    let mut extra = config.headers.clone();
+    extra.extend(&accept.headers);
+    let extension = deflate.map(|parameters| parameters.to_string());
+    let headers = http::switching_protocols(
+        &upgrade.accept,
+        subprotocol.as_deref(),
+        extension.as_deref(),
+        &extra,
+    );
+    (
+        headers,
+        Negotiated {
+            subprotocol,
+            deflate,
+        },
+    )
 }
 
 fn agree(

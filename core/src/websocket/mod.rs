@@ -36,6 +36,7 @@ pub use event::{
     Accept, Cause, Closed, Deadline, Decision, Event, Negotiated, Opened, Output, Part, Stats,
     Ticket, Violation,
 };
+pub use handshake::negotiate;
 
 /// Which end of the connection this is; it decides who masks (RFC 6455 §5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,7 +180,7 @@ impl WebSocket {
 
     /// The peer ended its direction of the stream.
     pub fn handle_eof(&mut self, now: Tick) {
-        self.endpoint.handle_eof(&mut self.shared, now);
+        self.endpoint.handle_eof(now);
     }
 
     /// The network or the system failed; the connection ends at once.
@@ -325,6 +326,9 @@ impl fmt::Display for ClientError {
 
 impl core::error::Error for ClientError {}
 
+/// The longest scratch buffer worth keeping.
+const KEPT_SCRATCH: usize = 4 * 1024;
+
 /// What endpoints need and can share: a hub owns one for all of them, a lone
 /// [`WebSocket`] one for itself.
 #[derive(Debug)]
@@ -345,6 +349,14 @@ impl Shared {
             events: Events::default(),
             pool: Pool::new(1),
             scratch: Vec::new(),
+        }
+    }
+
+    /// Keeps a scratch buffer for the next time, unless it has grown: an idle
+    /// connection should hold next to nothing.
+    fn keep_scratch(&mut self, scratch: Vec<u8>) {
+        if scratch.capacity() <= KEPT_SCRATCH {
+            self.scratch = scratch;
         }
     }
 

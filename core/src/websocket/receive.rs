@@ -432,10 +432,7 @@ impl Receiver {
                 .map_err(|error| Violation::inflate(&error, shared.config.max_message));
             // Text is judged up to the fault, as it is when it comes in pieces.
             let result = assembly.push(&inflated, false).and(result);
-            // A scratch that grew with one long message is not kept for all.
-            if inflated.capacity() <= 64 * 1024 {
-                shared.scratch = inflated;
-            }
+            shared.keep_scratch(inflated);
             result?;
         } else {
             assembly.push(piece, frame.fin)?;

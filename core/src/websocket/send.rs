@@ -133,7 +133,7 @@ impl Sender {
         let mut compressed = self
             .unfinished
             .is_some_and(|unfinished| unfinished.compressed);
-        if let Some(codec) = codec
+        if let Some(codec) = codec.filter(|codec| codec.deflates())
             && (if first {
                 !last || payload.len() >= shared.threshold()
             } else {
@@ -142,8 +142,11 @@ impl Sender {
         {
             let mut deflated = Vec::new();
             codec.deflate(&mut shared.pool, &payload, last, &mut deflated);
-            payload = deflated.into();
-            compressed = true;
+            let whole = first && last;
+            if !(whole && codec.forgets() && deflated.len() >= payload.len()) {
+                payload = deflated.into();
+                compressed = true;
+            }
         }
         self.unfinished = (!last).then_some(Unfinished { text, compressed });
         if self.backlog.is_empty()

@@ -260,6 +260,8 @@ pub fn shown(message: &Message) -> String {
 }
 
 /// The word for a cause, without the payloads that are long or not comparable.
+// Variants come and go with features, and the enum is open.
+#[allow(clippy::wildcard_enum_match_arm)]
 pub fn cause(cause: &Cause) -> String {
     match cause {
         Cause::Local => "Local".into(),

@@ -13,7 +13,9 @@ use super::headers::{FRAMING, is_any_of, is_field_value, write_field};
 
 pub use client::{HandshakeError, UpgradeRequest};
 pub(crate) use client::{check_response, encode_key};
-pub(crate) use server::{Upgrade, choose_subprotocol, switching_protocols, upgrade};
+pub(crate) use server::{
+    Upgrade, choose_subprotocol, encode_switching_protocols, switching_protocols, upgrade,
+};
 
 /// The only version there is.
 const VERSION: &[u8] = b"13";
@@ -88,7 +90,12 @@ mod tests {
         extra.push("Set-Cookie", "a=b").unwrap();
         extra.push("sec-websocket-accept", "forged").unwrap();
         extra.push("Content-Length", "5").unwrap();
-        let out = switching_protocols(&upgrade.accept, Some("chat"), Some("x; y"), &extra);
+        let out = encode_switching_protocols(&switching_protocols(
+            &upgrade.accept,
+            Some("chat"),
+            Some("x; y"),
+            &extra,
+        ));
         let head = parse_response(&out).unwrap();
         assert_eq!(head.headers().len(), 6);
         let agreed = check_response(&head, &key, &request).unwrap();

@@ -8,9 +8,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::super::extension::parse_extensions;
-use super::super::headers::{Headers, elements, is_token, write_field};
+use super::super::headers::{Headers, elements, is_field_value, is_token, write_field};
 use super::super::{Extension, HeadError, Request, Response};
-use super::{VERSION, accept, is_owned, write_extensions};
+use super::{VERSION, accept, is_owned};
 
 /// A valid upgrade request, as far as the protocol judges it; the application may still refuse.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,23 +70,34 @@ pub(crate) fn choose_subprotocol<'a>(server: &'a [String], offered: &[String]) -
     chosen.map(String::as_str)
 }
 
-/// The bytes of the answer that accepts (RFC 6455 §4.2.2). What of `extra` the handshake writes
+/// The headers of the answer that accepts (RFC 6455 §4.2.2). What of `extra` the handshake writes
 /// itself is left out, and so is a subprotocol that is no token.
 pub(crate) fn switching_protocols(
     accept: &[u8; 28],
     subprotocol: Option<&str>,
     extensions: Option<&str>,
     extra: &Headers,
-) -> Vec<u8> {
-    let mut out = b"HTTP/1.1 101 Switching Protocols\r\n".to_vec();
-    write_field(&mut out, "Upgrade", b"websocket");
-    write_field(&mut out, "Connection", b"Upgrade");
-    write_field(&mut out, "Sec-WebSocket-Accept", accept);
+) -> Headers {
+    let mut headers = Headers::new();
+    headers.push_checked("Upgrade", b"websocket");
+    headers.push_checked("Connection", b"Upgrade");
+    headers.push_checked("Sec-WebSocket-Accept", accept);
     if let Some(name) = subprotocol.filter(|name| is_token(name.as_bytes())) {
-        write_field(&mut out, "Sec-WebSocket-Protocol", name.as_bytes());
+        headers.push_checked("Sec-WebSocket-Protocol", name.as_bytes());
     }
-    write_extensions(&mut out, extensions);
+    if let Some(extensions) = extensions.filter(|value| is_field_value(value.as_bytes())) {
+        headers.push_checked("Sec-WebSocket-Extensions", extensions.as_bytes());
+    }
     for (name, value) in extra.iter().filter(|(name, _)| !is_owned(name)) {
+        headers.push_checked(name, value);
+    }
+    headers
+}
+
+/// The bytes of the answer that accepts.
+pub(crate) fn encode_switching_protocols(headers: &Headers) -> Vec<u8> {
+    let mut out = b"HTTP/1.1 101 Switching Protocols\r\n".to_vec();
+    for (name, value) in headers.iter() {
         write_field(&mut out, name, value);
     }
     out.extend_from_slice(b"\r\n");
@@ -369,7 +380,7 @@ mod tests {
             let kept = extra.iter().filter(|(name, _)| !is_owned(name)).count();
             let spoken = usize::from(is_token(subprotocol.as_bytes()))
                 + usize::from(is_field_value(extensions.as_bytes()));
-            let out = switching_protocols(ACCEPT, Some(&subprotocol), Some(&extensions), &extra);
+            let out = encode_switching_protocols(&switching_protocols(ACCEPT, Some(&subprotocol), Some(&extensions), &extra));
             let read = parse_response(&out).unwrap();
             prop_assert_eq!(read.status(), 101);
             prop_assert_eq!(read.headers().len(), 3 + spoken + kept);

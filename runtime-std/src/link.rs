@@ -1,0 +1,670 @@
+//! The loop between one stream and its machine: a `match` over `Output`.
+//!
+//! The machine is behind a lock that is never held in a system call. One
+//! thread at a time reads, one at a time writes; who finds the other busy
+//! leaves its bytes to it. A reader with nothing to write sleeps in `read`,
+//! where nobody can ask it to write: then whoever has bytes that the socket
+//! does not take waits for it.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::net::Shutdown;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use smartsocket_core::websocket::{Accept, Closed, Decision, Event, Opened, Output, Stats, Ticket};
+use smartsocket_core::{
+    Bytes, CloseCode, Config, Fault, Message, Refused, SendError, Tick, WebSocket as Machine,
+};
+
+use crate::clock::{self, Clock};
+use crate::error::Error;
+use crate::transport::{Readiness, Transport, is_early};
+
+/// The read buffer of a thread: small while small reads suffice, since a
+/// server has a thread for each connection.
+const SMALL_BUFFER: usize = 4 * 1024;
+const LARGE_BUFFER: usize = 64 * 1024;
+/// Most byte strings of one vectored write.
+const MAX_SLICES: usize = 32;
+
+thread_local! {
+    /// Taken out while in use: a transport may itself be a connection.
+    static READ: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+type Guard<'a> = MutexGuard<'a, State>;
+
+/// One connection, as all its handles share it.
+pub(crate) struct Link<T: Transport> {
+    transport: T,
+    clock: Clock,
+    state: Mutex<State>,
+    /// A role is free again, or the connection is over.
+    changed: Condvar,
+    opened: OnceLock<Box<Opened>>,
+    closed: OnceLock<Box<Closed>>,
+}
+
+#[derive(Debug)]
+struct State {
+    machine: Machine,
+    /// Events taken from the machine while their receiver was elsewhere.
+    events: VecDeque<Event>,
+    reader: Reader,
+    /// A thread is writing, and will see what is queued meanwhile.
+    writing: bool,
+    /// Threads that wait for `changed`.
+    waiting: usize,
+    paused: bool,
+    shutdown: bool,
+    eof: bool,
+    /// Writing failed; what the peer said before may still be read.
+    fault: Option<Fault>,
+    /// The machine's last output came: the stream is of no more use.
+    done: bool,
+    /// The stream is shut down because of that.
+    cut: bool,
+}
+
+/// What the thread that receives is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reader {
+    /// Nothing: there is none, or it has a message to work on.
+    Away,
+    /// It waits for the stream in both directions, or is about to return.
+    Busy,
+    /// It sleeps in `read`.
+    Asleep,
+}
+
+/// What came of running the connection.
+pub(crate) enum Next {
+    Event(Event),
+    TimedOut,
+    Over,
+}
+
+/// When what was sent is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum When {
+    Now,
+    /// With the answers to what still waits to be received.
+    Batched,
+}
+
+impl<T: Transport> Link<T> {
+    pub(crate) fn server(transport: T, config: Arc<Config>) -> Self {
+        let clock = Clock::start();
+        let machine = Machine::server(config, clock::seed(), clock.now());
+        Self::new(transport, clock, machine)
+    }
+
+    pub(crate) fn new(transport: T, clock: Clock, machine: Machine) -> Self {
+        let state = State {
+            machine,
+            events: VecDeque::new(),
+            reader: Reader::Away,
+            writing: false,
+            waiting: 0,
+            paused: false,
+            shutdown: false,
+            eof: false,
+            fault: None,
+            done: false,
+            cut: false,
+        };
+        Self {
+            transport,
+            clock,
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            opened: OnceLock::new(),
+            closed: OnceLock::new(),
+        }
+    }
+
+    pub(crate) const fn transport(&self) -> &T {
+        &self.transport
+    }
+
+    pub(crate) fn opened(&self) -> Option<&Opened> {
+        self.opened.get().map(|opened| &**opened)
+    }
+
+    pub(crate) fn closed(&self) -> Option<&Closed> {
+        self.closed.get().map(|closed| &**closed)
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        *self.lock().machine.stats()
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        let state = self.lock();
+        state.machine.is_open() && state.fault.is_none()
+    }
+
+    /// Runs the handshake.
+    pub(crate) fn open(
+        &self,
+        decide: impl FnOnce(Ticket) -> Decision,
+        until: Option<Tick>,
+    ) -> Result<(), Error> {
+        let mut decide = Some(decide);
+        loop {
+            match self.next(until) {
+                Next::Event(Event::Open(opened)) => {
+                    let _ = self.opened.set(opened);
+                    // A server's answer; the application may well do something
+                    // else before it receives.
+                    self.flush();
+                    return Ok(());
+                }
+                Next::Event(Event::Request(ticket)) => {
+                    let decision = match decide.take() {
+                        Some(decide) => decide(ticket),
+                        None => ticket.accept(Accept::default()),
+                    };
+                    self.lock().machine.decide(self.clock.now(), decision);
+                }
+                // Nothing else comes before the handshake is over.
+                Next::Event(_) => {}
+                Next::TimedOut => return Err(Error::TimedOut),
+                Next::Over => return Err(self.end()),
+            }
+        }
+    }
+
+    /// The end of the connection as an error.
+    pub(crate) fn end(&self) -> Error {
+        let closed = self.closed.get().cloned();
+        Error::Closed(closed.expect("the end is told before the last output"))
+    }
+
+    /// The tick `after` from now.
+    pub(crate) fn after(&self, after: Duration) -> Tick {
+        self.clock.after(after)
+    }
+
+    /// Runs the connection to its next event, at most to `until`.
+    ///
+    /// Answers are written when no event is left and before the next read:
+    /// one read, all its messages, one write.
+    pub(crate) fn next(&self, until: Option<Tick>) -> Next {
+        let mut state = self.lock();
+        loop {
+            if let Some(event) = state.events.pop_front() {
+                return Next::Event(event);
+            }
+            if let Some(event) = self.poll_machine(&mut state) {
+                return Next::Event(event);
+            }
+            if state.done {
+                drop(self.settle(state));
+                return Next::Over;
+            }
+            let turned = if state.reader == Reader::Away {
+                self.turn(state, until)
+            } else {
+                self.wait_changed(state, until)
+            };
+            state = turned;
+            if until.is_some_and(|until| self.clock.now() >= until) && !self.has_event(&state) {
+                return Next::TimedOut;
+            }
+        }
+    }
+
+    /// Queues a message or a part of one, and writes it at once or with what
+    /// comes after it. Waits while the queue is full.
+    pub(crate) fn send(&self, mut part: Message, last: bool, when: When) -> Result<(), Error> {
+        let mut state = self.lock();
+        loop {
+            if state.fault.is_some() {
+                return Err(Error::from(SendError {
+                    message: part,
+                    refused: Refused::Closed,
+                }));
+            }
+            match state.machine.send_part(self.clock.now(), part, last) {
+                Ok(()) => break,
+                Err(error) if error.refused == Refused::Full => part = error.message,
+                Err(error) => return Err(error.into()),
+            }
+            state = self.wait_room(state);
+        }
+        if when == When::Batched && self.has_event(&state) {
+            return Ok(());
+        }
+        self.push(state);
+        Ok(())
+    }
+
+    pub(crate) fn ping(&self, payload: Bytes) -> Result<(), Refused> {
+        let mut state = self.lock();
+        state.machine.ping(self.clock.now(), payload)?;
+        self.push(state);
+        Ok(())
+    }
+
+    /// Waits until everything is with the system, or the connection is over.
+    pub(crate) fn flush(&self) {
+        let mut state = self.write_beside(self.lock());
+        while state.has_unsent() && state.fault.is_none() && !state.done {
+            state = self.wait_room(state);
+        }
+    }
+
+    /// Closes, and runs the closing handshake to its end.
+    pub(crate) fn close(&self, code: CloseCode, reason: &str) {
+        let mut state = self.lock();
+        state.machine.close(self.clock.now(), code, reason);
+        loop {
+            self.take_events(&mut state);
+            if state.done {
+                drop(self.settle(state));
+                return;
+            }
+            state = if state.reader == Reader::Away {
+                self.turn(state, None)
+            } else {
+                // The reader gets the answer; it may be asleep for longer
+                // than the closing may take.
+                let written = self.write_beside(state);
+                if written.has_unsent() {
+                    self.wait_room(written)
+                } else {
+                    self.wait_changed(written, None)
+                }
+            };
+        }
+    }
+
+    /// Starts to close without waiting for anything.
+    pub(crate) fn start_close(&self, code: CloseCode, reason: &str) {
+        let mut state = self.lock();
+        state.machine.close(self.clock.now(), code, reason);
+        drop(self.write_beside(state));
+    }
+
+    /// Cuts the connection; its reader wakes up.
+    pub(crate) fn cut(&self) {
+        let _ = self.transport.shutdown(Shutdown::Both);
+    }
+
+    fn lock(&self) -> Guard<'_> {
+        // A panic in the middle leaves a machine that may be wrong, but never
+        // unsafe; it will say so by closing.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The machine's next event for the application.
+    #[inline]
+    fn poll_machine(&self, state: &mut State) -> Option<Event> {
+        while let Some(output) = state.machine.poll_output() {
+            match output {
+                // What is unsent is looked at before every wait.
+                Output::Transmit => {}
+                Output::PauseRead => state.paused = true,
+                Output::ResumeRead => state.paused = false,
+                Output::Shutdown => state.shutdown = true,
+                Output::Close => state.done = true,
+                Output::Event(Event::Closed(closed)) => {
+                    log::debug!(target: "smartsocket:std", "{closed}");
+                    let _ = self.closed.set(closed);
+                }
+                Output::Event(Event::Ping(_) | Event::Pong(_) | Event::Drained) => {}
+                Output::Event(event) => return Some(event),
+            }
+        }
+        None
+    }
+
+    /// Makes way for the outputs behind the events that wait.
+    fn take_events(&self, state: &mut State) {
+        while let Some(event) = self.poll_machine(state) {
+            state.events.push_back(event);
+        }
+    }
+
+    fn has_event(&self, state: &State) -> bool {
+        !state.events.is_empty() || state.machine.has_event()
+    }
+
+    /// One turn of the thread that reads: writes what waits, then waits for
+    /// the peer and takes what it sent.
+    fn turn<'a>(&'a self, state: Guard<'a>, until: Option<Tick>) -> Guard<'a> {
+        let mut state = state;
+        if state.has_unsent() && !state.writing && state.fault.is_none() {
+            let before = state.sent();
+            state = self.write(state);
+            if state.sent() > before {
+                // Outputs may have come of it.
+                return state;
+            }
+        }
+        state = self.settle(state);
+        let Some(patience) = self.patience(&mut state, until) else {
+            return state;
+        };
+        if state.fault.is_some() {
+            return self.read_rest(state);
+        }
+        let interest = Readiness {
+            readable: !state.paused && !state.eof,
+            writable: state.has_unsent() && !state.writing,
+        };
+        match (interest.readable, interest.writable) {
+            (true, false) => self.read(state, patience),
+            (false, false) => self.wait_changed(state, until),
+            (_, true) => {
+                let (state, ready) = self.wait(state, interest, patience);
+                if ready.readable {
+                    self.read(state, Some(Duration::ZERO))
+                } else {
+                    state
+                }
+            }
+        }
+    }
+
+    /// How long to wait; outer `None` when something was due and is done.
+    fn patience(&self, state: &mut State, until: Option<Tick>) -> Option<Option<Duration>> {
+        let due = state.machine.next_timeout();
+        let now = self.clock.now();
+        if due.is_some_and(|due| due <= now) {
+            state.machine.handle_timeout(now);
+            return None;
+        }
+        let due = due.unwrap_or(Tick::MAX).min(until.unwrap_or(Tick::MAX));
+        Some((due < Tick::MAX).then(|| due - now))
+    }
+
+    /// Waits for the stream, unlocked, as the reader.
+    fn wait<'a>(
+        &'a self,
+        mut state: Guard<'a>,
+        interest: Readiness,
+        patience: Option<Duration>,
+    ) -> (Guard<'a>, Readiness) {
+        state.reader = Reader::Busy;
+        drop(state);
+        let result = self.transport.wait(interest, patience);
+        let mut state = self.lock();
+        state.reader = Reader::Away;
+        self.tell(&state);
+        let ready = self.check_wait(&mut state, result);
+        (state, ready)
+    }
+
+    fn check_wait(&self, state: &mut State, result: io::Result<Readiness>) -> Readiness {
+        match result {
+            Ok(ready) => return ready,
+            Err(error) if is_early(&error) => {}
+            Err(error) => state
+                .machine
+                .handle_fault(self.clock.now(), Fault::from(error)),
+        }
+        Readiness::default()
+    }
+
+    /// Reads once, unlocked, and hands in what came.
+    fn read<'a>(&'a self, mut state: Guard<'a>, patience: Option<Duration>) -> Guard<'a> {
+        state.reader = if patience == Some(Duration::ZERO) {
+            Reader::Busy
+        } else {
+            Reader::Asleep
+        };
+        let (mut state, result) = if let Some(mut fill) = state.machine.take_fill() {
+            drop(state);
+            let result = self
+                .transport
+                .read_to_spare(&mut fill.buf, fill.room, patience);
+            let mut state = self.lock();
+            state.machine.handle_fill(self.clock.now(), fill);
+            (state, result)
+        } else {
+            drop(state);
+            let mut buf = READ.take();
+            if buf.is_empty() {
+                buf.resize(SMALL_BUFFER, 0);
+            }
+            let result = self.transport.read(&mut buf, patience);
+            let mut state = self.lock();
+            if let Ok(n) = result {
+                state.machine.handle_bytes(self.clock.now(), &mut buf[..n]);
+                if n == buf.len() && n < LARGE_BUFFER {
+                    buf.resize(LARGE_BUFFER, 0);
+                }
+            }
+            READ.set(buf);
+            (state, result)
+        };
+        state.reader = Reader::Away;
+        self.tell(&state);
+        match result {
+            Ok(0) => {
+                state.eof = true;
+                let now = self.clock.now();
+                match state.fault.take() {
+                    Some(fault) => state.machine.handle_fault(now, fault),
+                    None => state.machine.handle_eof(now),
+                }
+            }
+            Ok(_) => {}
+            Err(error) if is_early(&error) => {}
+            Err(error) => {
+                state.eof = true;
+                let fault = state.fault.take().unwrap_or_else(|| Fault::from(error));
+                state.machine.handle_fault(self.clock.now(), fault);
+            }
+        }
+        state
+    }
+
+    /// Writing failed: reads what the peer said before, which may well be why.
+    fn read_rest<'a>(&'a self, state: Guard<'a>) -> Guard<'a> {
+        let before = state.machine.stats().received_bytes;
+        let mut state = if state.eof || state.paused {
+            state
+        } else {
+            self.read(state, Some(Duration::ZERO))
+        };
+        if state.machine.stats().received_bytes == before
+            && let Some(fault) = state.fault.take()
+        {
+            state.eof = true;
+            state.machine.handle_fault(self.clock.now(), fault);
+        }
+        state
+    }
+
+    /// Writes what was queued, now. What does not fit is left to the reader,
+    /// unless that is asleep.
+    fn push<'a>(&'a self, state: Guard<'a>) {
+        let mut state = self.write_beside(state);
+        // On a broken stream the reader does not sleep for long.
+        while state.reader == Reader::Asleep
+            && state.has_unsent()
+            && state.fault.is_none()
+            && !state.done
+        {
+            state = self.wait_room(state);
+        }
+    }
+
+    /// As [`write`](Self::write), for any thread. If the reader is asleep,
+    /// nobody else sees what came of it.
+    fn write_beside<'a>(&'a self, state: Guard<'a>) -> Guard<'a> {
+        let mut state = self.write(state);
+        if state.reader == Reader::Asleep {
+            self.take_events(&mut state);
+            state = self.settle(state);
+        }
+        state
+    }
+
+    /// Writes what can be written without waiting.
+    fn write<'a>(&'a self, mut state: Guard<'a>) -> Guard<'a> {
+        state.machine.flush();
+        if state.writing || state.fault.is_some() {
+            return state;
+        }
+        loop {
+            let mut batch = [const { Bytes::new() }; MAX_SLICES];
+            let mut count = 0;
+            let mut size = 0;
+            for (place, bytes) in batch.iter_mut().zip(state.machine.unsent()) {
+                *place = bytes.clone();
+                size += bytes.len();
+                count += 1;
+            }
+            if count == 0 {
+                return state;
+            }
+            state.writing = true;
+            drop(state);
+            let result = self.write_batch(&batch[..count]);
+            drop(batch);
+            state = self.lock();
+            state.writing = false;
+            self.tell(&state);
+            match result {
+                Ok(n) => {
+                    state.machine.transmitted(self.clock.now(), n);
+                    if n < size {
+                        return state;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if is_early(&error) => return state,
+                Err(error) => {
+                    state.fault = Some(Fault::from(error));
+                    return state;
+                }
+            }
+        }
+    }
+
+    fn write_batch(&self, batch: &[Bytes]) -> io::Result<usize> {
+        let written = match batch {
+            [one] => self.transport.write(&[IoSlice::new(one)]),
+            many => {
+                let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+                for (slice, bytes) in slices.iter_mut().zip(many) {
+                    *slice = IoSlice::new(bytes);
+                }
+                self.transport.write(&slices[..many.len()])
+            }
+        };
+        match written {
+            Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+            written => written,
+        }
+    }
+
+    /// Waits until the peer took some of what waits for it, or a deadline
+    /// passed.
+    fn wait_room<'a>(&'a self, mut state: Guard<'a>) -> Guard<'a> {
+        self.take_events(&mut state);
+        let before = state.sent();
+        state = self.write(state);
+        if state.done || state.sent() > before {
+            return self.settle(state);
+        }
+        if state.writing || state.fault.is_some() {
+            return self.wait_changed(state, None);
+        }
+        if let Some(patience) = self.patience(&mut state, None) {
+            drop(state);
+            let interest = Readiness {
+                readable: false,
+                writable: true,
+            };
+            let result = self.transport.wait(interest, patience);
+            state = self.lock();
+            self.check_wait(&mut state, result);
+        }
+        self.take_events(&mut state);
+        self.settle(state)
+    }
+
+    /// Waits for another thread that reads or writes, or for a deadline.
+    fn wait_changed<'a>(&'a self, mut state: Guard<'a>, until: Option<Tick>) -> Guard<'a> {
+        let Some(patience) = self.patience(&mut state, until) else {
+            self.take_events(&mut state);
+            return self.settle(state);
+        };
+        state.waiting += 1;
+        let patience = patience.unwrap_or(Duration::MAX);
+        let waited = self.changed.wait_timeout(state, patience);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.waiting -= 1;
+        state
+    }
+
+    /// Tells those who wait that something changed. Nobody waits in the usual
+    /// case, and telling is a system call.
+    fn tell(&self, state: &State) {
+        if state.waiting > 0 {
+            self.changed.notify_all();
+        }
+    }
+
+    /// Does what the machine wants done to the stream.
+    fn settle<'a>(&'a self, mut state: Guard<'a>) -> Guard<'a> {
+        let how = if state.done && !state.cut {
+            // A reader that sleeps must wake up, and the peer should not wait
+            // until the last handle is gone.
+            state.cut = true;
+            Shutdown::Both
+        } else if state.shutdown && !state.has_unsent() {
+            state.shutdown = false;
+            Shutdown::Write
+        } else {
+            return state;
+        };
+        drop(state);
+        // That the peer is gone already is told by reading.
+        let _ = self.transport.shutdown(how);
+        let state = self.lock();
+        self.tell(&state);
+        state
+    }
+}
+
+impl State {
+    fn has_unsent(&self) -> bool {
+        self.machine.unsent().next().is_some()
+    }
+
+    fn sent(&self) -> u64 {
+        self.machine.stats().sent_bytes
+    }
+}
+
+/// A connection whose last handle is dropped while it is open says so, if
+/// that can be said at once.
+impl<T: Transport> Drop for Link<T> {
+    fn drop(&mut self) {
+        if self.is_open() {
+            let code = if std::thread::panicking() {
+                CloseCode::INTERNAL
+            } else {
+                CloseCode::NORMAL
+            };
+            self.start_close(code, "");
+        }
+    }
+}
+
+impl<T: Transport> fmt::Debug for Link<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link")
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
+}
