@@ -217,30 +217,67 @@ fn plain_http_is_asked_too_and_cannot_be_upgraded() {
 }
 
 #[test]
-fn a_dropped_ticket_leaves_the_connection_waiting_for_the_peer_alone() {
+fn a_dropped_ticket_leaves_the_connection_to_the_application() {
     let mut server = Machine::server(deciding());
     server.on(REQUEST);
     drop(server.tickets.pop());
-    assert_eq!(server.run_until(ms(1_000_000)), [""; 0]);
     server.ws.handle_eof(server.now);
+    assert_eq!(server.run_until(ms(1_000_000)), [""; 0]);
+    server.ws.close(server.now, CloseCode::GOING_AWAY, "");
+    let lines = server.turn();
+    assert_eq!(lines.first().unwrap(), "closed 1006 \"\" by Answered 503");
+    assert_eq!(lines.last().unwrap(), "drop");
+}
+
+#[test]
+fn who_ends_its_stream_behind_a_request_still_reads_the_answer() {
+    let mut server = Machine::server(deciding());
+    server.on("GET /health HTTP/1.1\r\nHost: h\r\n\r\n");
+    server.ws.handle_eof(server.now);
+    assert_eq!(server.turn(), [""; 0]);
+    let ticket = server.tickets.pop().unwrap();
+    let decision = ticket.respond(Response::text(200, "fine"));
+    server.ws.decide(server.now, decision);
     assert_eq!(
         server.turn(),
-        ["closed 1006 \"\" by Eof", "shutdown", "drop"]
+        [
+            "closed 1006 \"\" by Answered 200",
+            "-> HTTP/1.1 200 OK",
+            "-> \"fine\"",
+            "shutdown",
+            "drop"
+        ]
     );
+    // An upgrade is of no use to a client that has said all.
+    let mut server = Machine::server(deciding());
+    server.on(REQUEST);
+    server.ws.handle_eof(server.now);
+    let decision = server.tickets.pop().unwrap().accept(Accept::default());
+    server.ws.decide(server.now, decision);
+    assert_eq!(server.turn(), ["open", "closed 1006 \"\" by Eof", "drop"]);
 }
 
 #[test]
 fn a_late_answer_is_harmless() {
-    let mut server = Machine::server(deciding());
-    server.on(REQUEST);
-    let ticket = server.tickets.pop().unwrap();
-    server.ws.handle_eof(server.now);
-    server.drain();
-    server.turn();
-    server
-        .ws
-        .decide(server.now, ticket.accept(Accept::default()));
-    assert_eq!(server.turn(), [""; 0]);
+    for answer in [true, false] {
+        let mut server = Machine::server(deciding());
+        server.on(REQUEST);
+        let ticket = server.tickets.pop().unwrap();
+        server.ws.handle_fault(server.now, Fault::Reset);
+        let decision = if answer {
+            ticket.accept(Accept::default())
+        } else {
+            ticket.respond(Response::new(404))
+        };
+        server.ws.decide(server.now, decision);
+        assert_eq!(
+            server.turn(),
+            [
+                "closed 1006 \"\" by Fault: connection reset by peer",
+                "drop"
+            ]
+        );
+    }
 
     // ... also the answer to another connection's ticket.
     let mut asking = Machine::server(deciding());
@@ -668,7 +705,7 @@ fn a_code_that_must_not_be_sent_goes_as_none_and_a_long_reason_is_cut() {
 #[test]
 fn the_end_of_the_stream_in_every_phase_tells_one_outcome() {
     type Setup = fn() -> Machine;
-    let phases: [(&str, Setup, &str); 12] = [
+    let phases: [(&str, Setup, &str); 11] = [
         (
             "server, nothing came",
             || Machine::server(Config::default()),
@@ -679,15 +716,6 @@ fn the_end_of_the_stream_in_every_phase_tells_one_outcome() {
             || {
                 let mut server = Machine::server(Config::default());
                 server.feed(&REQUEST[..30]);
-                server
-            },
-            "Eof",
-        ),
-        (
-            "server, deciding",
-            || {
-                let mut server = Machine::server(deciding());
-                server.feed(REQUEST);
                 server
             },
             "Eof",
