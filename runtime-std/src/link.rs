@@ -206,13 +206,14 @@ impl<T: Transport> Link<T> {
                 drop(self.settle(state));
                 return Next::Over;
             }
-            let turned = if state.reader == Reader::Away {
+            let looked;
+            (state, looked) = if state.reader == Reader::Away {
                 self.turn(state, until)
             } else {
-                self.wait_changed(state, until)
+                (self.wait_changed(state, until), true)
             };
-            state = turned;
-            if until.is_some_and(|until| self.clock.now() >= until) && !self.has_event(&state) {
+            let late = looked && until.is_some_and(|until| self.clock.now() >= until);
+            if late && !self.has_event(&state) {
                 return Next::TimedOut;
             }
         }
@@ -269,7 +270,7 @@ impl<T: Transport> Link<T> {
                 return;
             }
             state = if state.reader == Reader::Away {
-                self.turn(state, None)
+                self.turn(state, None).0
             } else {
                 // The reader gets the answer; it may be asleep for longer
                 // than the closing may take.
@@ -335,29 +336,28 @@ impl<T: Transport> Link<T> {
     }
 
     /// One turn of the thread that reads: writes what waits, then waits for
-    /// the peer and takes what it sent.
-    fn turn<'a>(&'a self, state: Guard<'a>, until: Option<Tick>) -> Guard<'a> {
-        let mut state = state;
+    /// the peer and takes what it sent. Whether it came to look at the peer.
+    fn turn<'a>(&'a self, mut state: Guard<'a>, until: Option<Tick>) -> (Guard<'a>, bool) {
         if state.has_unsent() && !state.writing && state.fault.is_none() {
             let before = state.sent();
             state = self.write(state);
             if state.sent() > before {
                 // Outputs may have come of it.
-                return state;
+                return (state, false);
             }
         }
         state = self.settle(state);
         let Some(patience) = self.patience(&mut state, until) else {
-            return state;
+            return (state, false);
         };
         if state.fault.is_some() {
-            return self.read_rest(state);
+            return (self.read_rest(state), true);
         }
         let interest = Readiness {
             readable: !state.paused && !state.eof,
             writable: state.has_unsent() && !state.writing,
         };
-        match (interest.readable, interest.writable) {
+        let state = match (interest.readable, interest.writable) {
             (true, false) => self.read(state, patience),
             (false, false) => self.wait_changed(state, until),
             (_, true) => {
@@ -368,7 +368,8 @@ impl<T: Transport> Link<T> {
                     state
                 }
             }
-        }
+        };
+        (state, true)
     }
 
     /// How long to wait; outer `None` when something was due and is done.
