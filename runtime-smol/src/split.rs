@@ -8,8 +8,8 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use futures_core::Stream as FuturesStream;
 use futures_io::{AsyncRead, AsyncWrite};
-use smartsocket_core::websocket::{Part, Stats};
-use smartsocket_core::{CloseCode, Message};
+use smartsocket_core::websocket::{Closed, Event, Part, Stats};
+use smartsocket_core::{Bytes, CloseCode, Message, Refused};
 
 use crate::error::Error;
 use crate::stream::Stream;
@@ -123,6 +123,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sender<S> {
         sent
     }
 
+    /// As [`WebSocket::ping`].
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::ping`].
+    pub async fn ping(&self, payload: impl Into<Bytes>) -> Result<(), Refused> {
+        self.shared.lock().start_ping(payload.into())?;
+        self.flush().await;
+        Ok(())
+    }
+
     /// As [`WebSocket::flush`].
     pub async fn flush(&self) {
         poll_fn(|cx| self.shared.poll(cx, WebSocket::poll_flush)).await;
@@ -150,6 +161,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Receiver<S> {
     /// As [`WebSocket::recv_part`].
     pub async fn recv_part(&mut self) -> Option<Result<Part, Error>> {
         poll_fn(|cx| self.shared.poll(cx, WebSocket::poll_recv_part)).await
+    }
+
+    /// As [`WebSocket::recv_event`].
+    pub async fn recv_event(&mut self) -> Option<Result<Event, Error>> {
+        poll_fn(|cx| self.shared.poll(cx, WebSocket::poll_data)).await
+    }
+
+    /// As [`WebSocket::closed`].
+    pub fn closed(&self) -> Option<Closed> {
+        self.shared.lock().closed().cloned()
     }
 }
 

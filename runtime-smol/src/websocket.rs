@@ -182,6 +182,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         poll_fn(|cx| self.poll_recv_part(cx)).await
     }
 
+    /// The next event of a connection whose pings and pongs are of interest:
+    /// those come with [`Config::control_events`], beside messages and parts.
+    /// Otherwise as [`recv`](Self::recv).
+    pub async fn recv_event(&mut self) -> Option<Result<Event, Error>> {
+        poll_fn(|cx| self.poll_data(cx)).await
+    }
+
     /// Queues a message, and writes at once unless messages that came with
     /// the last read still wait to be received: then the answers to all of
     /// them go out together. Waits while
@@ -354,7 +361,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         self.driver.stop = Some(stop);
     }
 
-    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Event, Error>>> {
+    pub(crate) fn start_ping(&mut self, payload: Bytes) -> Result<(), Refused> {
+        self.driver.machine.ping(self.driver.now(), payload)
+    }
+
+    pub(crate) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Event, Error>>> {
         loop {
             match ready!(self.driver.poll_event(cx)) {
                 Some(Event::Closed(closed)) => self.driver.closed = Some(closed),

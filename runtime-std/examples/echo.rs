@@ -9,6 +9,7 @@ use std::env;
 use std::error::Error;
 
 use smartsocket_std::deflate::Deflate;
+use smartsocket_std::http::Origins;
 use smartsocket_std::{Config, Server, WebSocket};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -49,6 +50,8 @@ fn options() -> Result<(String, Config), Box<dyn Error>> {
         max_message: 64 << 20,
         max_queued_bytes: 64 << 20,
         max_fragments: 1_000_000,
+        // An echo gives nothing away that a foreign page could be after.
+        origins: Origins::Any,
         ..Config::default()
     };
     let (mut certificate, mut key) = (None, None);

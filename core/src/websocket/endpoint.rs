@@ -63,6 +63,8 @@ struct Flags {
     dropped: bool,
     /// The peer's stream ended.
     eof: bool,
+    /// The stream failed: nothing can be sent any more.
+    broken: bool,
     /// Reading should rest; and whether that is told.
     pause: bool,
     paused: bool,
@@ -88,7 +90,7 @@ pub(crate) struct Endpoint {
     heard: Tick,
     /// When the last message came or went.
     active: Tick,
-    /// When the peer last took a byte, or the wire was last empty.
+    /// When the peer last took a byte, or the embedder was told of some.
     progress: Tick,
     /// The keepalive ping that waits for its pong.
     ping: Option<(Tick, [u8; 8])>,
@@ -210,6 +212,9 @@ impl Endpoint {
     #[inline]
     pub(crate) fn handle_bytes(&mut self, shared: &mut Shared, now: Tick, data: &mut [u8]) {
         let now = self.tick(now);
+        if data.is_empty() {
+            return;
+        }
         self.heard = now;
         self.stats.received_bytes += data.len() as u64;
         #[cfg(feature = "tls")]
@@ -327,6 +332,7 @@ impl Endpoint {
             None => self.end(Cause::Fault(fault)),
         }
         self.flags.eof = true;
+        self.flags.broken = true;
         self.sender = Sender::new(self.role);
         #[cfg(feature = "tls")]
         if let Some(tls) = &mut self.tls {
@@ -375,7 +381,7 @@ impl Endpoint {
             self.active = Tick::MAX;
             self.end(Cause::Timeout(Deadline::Idle));
         }
-        if now >= self.liveness_deadline(shared) {
+        if self.end.is_none() && now >= self.liveness_deadline(shared) {
             match self.ping {
                 Some((sent, _)) if sent >= self.heard => {
                     self.ping = None;
@@ -394,9 +400,10 @@ impl Endpoint {
     #[inline]
     pub(crate) fn transmitted(&mut self, shared: &mut Shared, now: Tick, n: usize) {
         let now = self.tick(now);
-        if n > 0 {
-            self.progress = now;
+        if n == 0 {
+            return;
         }
+        self.progress = now;
         self.stats.sent_bytes += n as u64;
         self.wire_mut().advance(n);
         self.refill(shared);
@@ -429,12 +436,8 @@ impl Endpoint {
                 return Err((message, Refused::Closed));
             }
         }
-        let idle = self.wire().is_empty();
         self.sender
             .send(shared, self.codec.as_deref_mut(), message, last)?;
-        if idle {
-            self.progress = now;
-        }
         self.active = now;
         self.stats.sent_messages += u64::from(last);
         Ok(())
@@ -528,9 +531,10 @@ impl Endpoint {
     }
 
     pub(crate) fn next_timeout(&self, shared: &Shared) -> Option<Tick> {
+        let ended = matches!(self.phase, Phase::Ended);
         let waits = self.has_event(shared)
             || self.flags.pause != self.flags.paused
-            || (!self.flags.announced && self.has_unsent())
+            || (!ended && !self.flags.announced && self.has_unsent())
             || match self.phase {
                 Phase::Ended => !self.flags.dropped,
                 Phase::Ending => !self.has_unsent() && (!self.flags.shut || self.flags.eof),
@@ -711,6 +715,7 @@ impl Endpoint {
         let upgraded = matches!(self.phase, Phase::Open | Phase::Closing);
         let open = matches!(self.phase, Phase::Open);
         self.phase = match &closed.cause {
+            _ if self.flags.broken => Phase::Ended,
             Cause::Peer => {
                 // The code that came goes back (RFC 6455 §5.5.1).
                 self.sender.close(closed.code, "");
@@ -747,6 +752,8 @@ impl Endpoint {
         self.flags.shut =
             self.role == Role::Client && matches!(closed.cause, Cause::Peer | Cause::Local);
         self.flags.told = true;
+        // What is read from now on is discarded, but its end must be seen.
+        self.resume();
         self.deadline = self.clock + shared.config.close_timeout;
         self.receiver.clear();
         if let Some(codec) = &mut self.codec {
@@ -831,7 +838,11 @@ impl Endpoint {
 
     /// The next of them.
     fn due(&self, shared: &Shared) -> Tick {
-        let rests = matches!(&self.phase, Phase::Handshake(handshake) if handshake.is_deciding());
+        let rests = match &self.phase {
+            Phase::Handshake(handshake) => handshake.is_deciding(),
+            Phase::Ended => true,
+            Phase::Open | Phase::Closing | Phase::Ending => false,
+        };
         let phase = if rests { Tick::MAX } else { self.deadline };
         phase
             .min(self.write_deadline(shared))
@@ -840,7 +851,8 @@ impl Endpoint {
     }
 
     fn write_deadline(&self, shared: &Shared) -> Tick {
-        if self.wire().is_empty() || matches!(self.phase, Phase::Ended) {
+        // Until the embedder is told of bytes, nobody fails to take them.
+        if !self.flags.announced || self.wire().is_empty() || matches!(self.phase, Phase::Ended) {
             Tick::MAX
         } else {
             after(self.progress, shared.config.write_timeout)

@@ -112,14 +112,16 @@ impl Endpoint {
                 }
             },
             Handshake::Deciding { upgrade, mut early } => {
-                early.extend_from_slice(data);
-                let len = early.len();
-                self.phase = Phase::Handshake(Box::new(Handshake::Deciding { upgrade, early }));
+                let len = early.len() + data.len();
                 if len > EARLY_MAX {
                     self.violate(Violation::TooEarly);
-                } else if len > EARLY_PAUSE {
-                    self.pause();
+                } else {
+                    early.extend_from_slice(data);
+                    if len > EARLY_PAUSE {
+                        self.pause();
+                    }
                 }
+                self.phase = Phase::Handshake(Box::new(Handshake::Deciding { upgrade, early }));
                 data.len()
             }
             Handshake::Response {
