@@ -94,13 +94,14 @@ pub struct Negotiated {
 #[derive(Debug)]
 #[must_use]
 pub struct Ticket {
-    pub(crate) request: Request,
+    /// Boxed: a rare event should not make the frequent ones larger.
+    pub(crate) request: Box<Request>,
     pub(crate) upgrade: bool,
 }
 
 impl Ticket {
     /// The request: path, headers, cookies, authorization.
-    pub const fn request(&self) -> &Request {
+    pub fn request(&self) -> &Request {
         &self.request
     }
 
@@ -147,7 +148,7 @@ pub struct Accept {
 #[derive(Debug)]
 #[must_use]
 pub struct Decision {
-    pub(crate) request: Request,
+    pub(crate) request: Box<Request>,
     pub(crate) answer: Answer,
 }
 

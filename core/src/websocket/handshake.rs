@@ -192,7 +192,7 @@ impl Endpoint {
         let upgrade = upgrade.take();
         match (decision.answer, upgrade) {
             (Answer::Accept(accept), Some(upgrade)) => {
-                self.accept(shared, now, upgrade, accept, decision.request);
+                self.accept(shared, now, upgrade, accept, *decision.request);
             }
             // `Ticket::accept` makes a response of this; an answer to another
             // connection's ticket could still come here.
@@ -225,7 +225,7 @@ impl Endpoint {
             }
             upgrade => {
                 let ticket = Ticket {
-                    request,
+                    request: Box::new(request),
                     upgrade: upgrade.is_some(),
                 };
                 self.phase = Phase::Handshake(Box::new(Handshake::Deciding {
