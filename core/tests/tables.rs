@@ -161,11 +161,12 @@ fn lengths_at_every_boundary_in_every_form() {
                             Form::Medium => length >= 126,
                             Form::Long => length >= 65_536,
                         };
-                        let expected = if masked != (role == Role::Server) {
-                            Some(1002)
-                        } else if opcode >= CLOSE && form != Form::Short {
-                            Some(1002)
-                        } else if !minimal || length >= 1 << 63 || opcode == CONTINUATION {
+                        let broken = masked != (role == Role::Server)
+                            || opcode >= CLOSE && form != Form::Short
+                            || opcode == CONTINUATION
+                            || !minimal
+                            || length >= 1 << 63;
+                        let expected = if broken {
                             Some(1002)
                         } else if length > 1 << 20 {
                             Some(1009)
@@ -252,7 +253,7 @@ fn corpus(to: Role) -> Vec<(&'static str, Vec<u8>)> {
         (
             "fragments around a ping",
             cat(&[
-                fragment(to, TEXT, "a\u{20ac}".as_bytes()[..2].to_vec()),
+                fragment(to, TEXT, &"a\u{20ac}".as_bytes()[..2]),
                 frame(to, PING, "p"),
                 fragment(to, CONTINUATION, &"\u{20ac}".as_bytes()[1..2]),
                 frame(
@@ -318,6 +319,12 @@ fn corpus(to: Role) -> Vec<(&'static str, Vec<u8>)> {
             let mut payload = deflated(b"ok \xff no text at all");
             payload.extend([0xff; 9]);
             Raw::to(to, true, TEXT, payload).rsv(4).bytes()
+        }),
+        ("not text and corrupt in one block", {
+            let stored = [
+                0, 9, 0, 246, 255, b'o', b'k', 0xff, b'n', b'o', b't', b'e', b'x', b't', 0x07,
+            ];
+            Raw::to(to, true, TEXT, stored).rsv(4).bytes()
         }),
         ("not text, then too long", {
             let mut data = b"\xff".to_vec();
@@ -582,27 +589,17 @@ fn every_sequence_of_up_to_five_frames_is_read_as_the_rfc_says() {
                 Symbol::BadText => frame(role, TEXT, [0xff]),
             })
             .collect();
-        // Only sequences that have not ended go on: the rest add nothing.
-        let mut level = vec![Vec::new()];
-        for _ in 0..5 {
-            let mut next = Vec::new();
-            for sequence in level {
-                for (index, _) in SYMBOLS.iter().enumerate() {
-                    let mut longer: Vec<usize> = sequence.clone();
-                    longer.push(index);
-                    if judge(role, &bytes, &longer).end.is_none() {
-                        next.push(longer);
-                    }
-                }
+        for length in 0..=5 {
+            for number in 0..SYMBOLS.len().pow(length) {
+                let digits = (0..length).map(|at| number / SYMBOLS.len().pow(at) % SYMBOLS.len());
+                judge(role, &bytes, &digits.collect::<Vec<_>>());
             }
-            level = next;
         }
-        assert!(level.len() > 20_000, "{}", level.len());
     }
 }
 
-/// Compares machine and model, and gives what both say.
-fn judge(role: Role, bytes: &[Vec<u8>], sequence: &[usize]) -> Seen {
+/// Compares machine and model.
+fn judge(role: Role, bytes: &[Vec<u8>], sequence: &[usize]) {
     let symbols: Vec<Symbol> = sequence.iter().map(|&index| SYMBOLS[index]).collect();
     let mut machine = Machine::upgraded(role, Config::default());
     let mut input: Vec<u8> = sequence
@@ -635,5 +632,4 @@ fn judge(role: Role, bytes: &[Vec<u8>], sequence: &[usize]) -> Seen {
         usize::from(seen.end.is_some()),
         "{role:?} {symbols:?}"
     );
-    seen
 }

@@ -89,8 +89,11 @@ pub(crate) struct Step {
     pub(crate) end: bool,
 }
 
-/// The data is not in the DEFLATE format.
-pub(crate) struct Corrupt;
+/// The data is not in the DEFLATE format. What they inflate to before the fault is written, so that
+/// an outcome does not depend on where they were cut.
+pub(crate) struct Corrupt {
+    pub(crate) written: usize,
+}
 
 /// Compresses the messages of one direction.
 pub(crate) struct Deflater<C> {
@@ -223,11 +226,12 @@ impl<D: Decompress> Inflater<D> {
             };
             let space = target.len();
             let step = self.backend.step(input, target);
-            out.truncate(start + step.as_ref().map_or(0, |step| step.written.min(room)));
-            let step = step.map_err(|Corrupt| InflateError::Corrupt)?;
-            if step.written > room {
+            let (Ok(Step { written, .. }) | Err(Corrupt { written })) = step;
+            out.truncate(start + written.min(room));
+            if written > room {
                 return Err(InflateError::TooLarge);
             }
+            let step = step.map_err(|_| InflateError::Corrupt)?;
 
             input = &input[step.read..];
             self.message.read += step.read as u64;

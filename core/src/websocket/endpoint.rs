@@ -328,9 +328,9 @@ impl Endpoint {
             // The peer's close frame is the better explanation of a reset
             // that follows it.
             Some(_) => {}
-            None if self.flags.told => self.phase = Phase::Ended,
             None => self.end(Cause::Fault(fault)),
         }
+        self.phase = Phase::Ended;
         self.flags.eof = true;
         self.flags.broken = true;
         self.sender = Sender::new(self.role);
