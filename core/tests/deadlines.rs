@@ -230,6 +230,29 @@ fn a_dropped_ticket_leaves_the_connection_waiting_for_the_peer_alone() {
 }
 
 #[test]
+fn who_ends_the_stream_after_a_plain_request_still_gets_the_answer() {
+    let get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut server = Machine::server(deciding());
+    server.on(get);
+    let ticket = server.tickets.pop().unwrap();
+    server.ws.handle_eof(server.now);
+    assert_eq!(server.turn(), [""; 0]);
+    server
+        .ws
+        .decide(server.now, ticket.respond(Response::text(200, "fine")));
+    server.turn();
+    assert!(server.sent.ends_with(b"fine"));
+    assert!(server.dropped);
+
+    // ... but not for ever.
+    let mut server = Machine::server(deciding());
+    server.on(get);
+    server.ws.handle_eof(server.now);
+    server.run_until(ms(60_000));
+    assert!(server.dropped);
+}
+
+#[test]
 fn a_late_answer_is_harmless() {
     let mut server = Machine::server(deciding());
     server.on(REQUEST);
