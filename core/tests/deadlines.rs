@@ -258,6 +258,29 @@ fn who_ends_its_stream_behind_a_request_still_reads_the_answer() {
 }
 
 #[test]
+fn who_ends_the_stream_after_a_plain_request_still_gets_the_answer() {
+    let get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut server = Machine::server(deciding());
+    server.on(get);
+    let ticket = server.tickets.pop().unwrap();
+    server.ws.handle_eof(server.now);
+    assert_eq!(server.turn(), [""; 0]);
+    server
+        .ws
+        .decide(server.now, ticket.respond(Response::text(200, "fine")));
+    server.turn();
+    assert!(server.sent.ends_with(b"fine"));
+    assert!(server.dropped);
+
+    // ... but not for ever.
+    let mut server = Machine::server(deciding());
+    server.on(get);
+    server.ws.handle_eof(server.now);
+    server.run_until(ms(60_000));
+    assert!(server.dropped);
+}
+
+#[test]
 fn a_late_answer_is_harmless() {
     for answer in [true, false] {
         let mut server = Machine::server(deciding());

@@ -46,8 +46,8 @@ pub use server::{Server, Stopper};
 #[cfg(feature = "tls")]
 pub use smartsocket_core::tls;
 pub use smartsocket_core::websocket::{
-    Accept, Cause, ClientError, Closed, Deadline, Decision, Negotiated, Part, Role, Stats, Ticket,
-    Violation,
+    Accept, Cause, ClientError, Closed, Deadline, Decision, Event, Negotiated, Part, Role, Stats,
+    Ticket, Violation,
 };
 pub use smartsocket_core::{
     Bytes, CloseCode, Config, Fault, Message, Refused, SendError, Utf8Bytes, deflate, http,

@@ -100,18 +100,23 @@ impl<T: Transport> Receiver<T> {
 
     /// As [`WebSocket::recv`](crate::WebSocket::recv).
     pub fn recv(&mut self) -> Option<Result<Message, Error>> {
-        Some(self.recv_until(None)?.map(|part| part.data))
+        Some(self.part(None)?.map(|part| part.data))
     }
 
     /// As [`WebSocket::recv_timeout`](crate::WebSocket::recv_timeout).
     pub fn recv_timeout(&mut self, timeout: Duration) -> Option<Result<Message, Error>> {
         let until = self.link.after(timeout);
-        Some(self.recv_until(Some(until))?.map(|part| part.data))
+        Some(self.part(Some(until))?.map(|part| part.data))
     }
 
     /// As [`WebSocket::recv_part`](crate::WebSocket::recv_part).
     pub fn recv_part(&mut self) -> Option<Result<Part, Error>> {
-        self.recv_until(None)
+        self.part(None)
+    }
+
+    /// As [`WebSocket::recv_event`](crate::WebSocket::recv_event).
+    pub fn recv_event(&mut self) -> Option<Result<Event, Error>> {
+        self.event(None)
     }
 
     /// How the connection ended, once it has.
@@ -128,18 +133,25 @@ impl<T: Transport> Receiver<T> {
         &self.link
     }
 
-    fn recv_until(&mut self, until: Option<Tick>) -> Option<Result<Part, Error>> {
+    fn event(&mut self, until: Option<Tick>) -> Option<Result<Event, Error>> {
+        match self.link.next(until) {
+            Next::Event(event) => Some(Ok(event)),
+            Next::TimedOut => Some(Err(Error::TimedOut)),
+            Next::Over => {
+                let clean = self.link.closed().is_some_and(Closed::is_clean);
+                let first = !std::mem::replace(&mut self.reported, true);
+                (first && !clean).then(|| Err(self.link.end()))
+            }
+        }
+    }
+
+    fn part(&mut self, until: Option<Tick>) -> Option<Result<Part, Error>> {
         loop {
-            return match self.link.next(until) {
-                Next::Event(Event::Message(data)) => Some(Ok(Part { data, last: true })),
-                Next::Event(Event::Part(part)) => Some(Ok(part)),
-                Next::Event(_) => continue,
-                Next::TimedOut => Some(Err(Error::TimedOut)),
-                Next::Over => {
-                    let clean = self.link.closed().is_some_and(Closed::is_clean);
-                    let first = !std::mem::replace(&mut self.reported, true);
-                    (first && !clean).then(|| Err(self.link.end()))
-                }
+            return match self.event(until)? {
+                Ok(Event::Message(data)) => Some(Ok(Part { data, last: true })),
+                Ok(Event::Part(part)) => Some(Ok(part)),
+                Ok(_) => continue,
+                Err(error) => Some(Err(error)),
             };
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use smartsocket_core::http::{Request, Response, UpgradeRequest};
 use smartsocket_core::websocket::{
-    Accept, Closed, Decision, Negotiated, Part, Role, Stats, Ticket,
+    Accept, Closed, Decision, Event, Negotiated, Part, Role, Stats, Ticket,
 };
 use smartsocket_core::{Bytes, CloseCode, Config, Message, Refused, WebSocket as Machine};
 
@@ -126,6 +126,13 @@ impl<T: Transport> WebSocket<T> {
     /// counts as one part. Otherwise as [`recv`](Self::recv).
     pub fn recv_part(&mut self) -> Option<Result<Part, Error>> {
         self.receiver.recv_part()
+    }
+
+    /// The next event of a connection whose pings and pongs are of interest:
+    /// those come with [`Config::control_events`], beside messages and parts.
+    /// Otherwise as [`recv`](Self::recv).
+    pub fn recv_event(&mut self) -> Option<Result<Event, Error>> {
+        self.receiver.recv_event()
     }
 
     /// Queues a message, and writes at once unless messages that came with

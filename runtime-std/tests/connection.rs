@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use smartsocket_std::http::{Response, UpgradeRequest};
 use smartsocket_std::{
-    Accept, Cause, CloseCode, Closed, Config, Deadline, Error, Fault, HalfDuplex, Message,
+    Accept, Cause, CloseCode, Closed, Config, Deadline, Error, Event, Fault, HalfDuplex, Message,
     Negotiated, Refused, Role, Stream, Transport, WebSocket,
 };
 
@@ -357,10 +357,25 @@ fn parts_are_received_as_they_come_and_sent_as_they_are_made() {
 }
 
 #[test]
-fn a_ping_goes_out_and_one_too_long_does_not() {
-    let (mut client, _server) = tcp(Config::default(), Config::default());
-    client.ping("are you there?").unwrap();
+fn pings_and_pongs_are_told_to_who_asks() {
+    let config = || Config {
+        control_events: true,
+        ..Config::default()
+    };
+    let (mut client, mut server) = tcp(config(), config());
     assert_eq!(client.ping(vec![0; 126]), Err(Refused::TooLong));
+    client.ping("there?").unwrap();
+    let serving = thread::spawn(move || {
+        let event = server.recv_event().unwrap().unwrap();
+        assert!(matches!(event, Event::Ping(data) if data == "there?"));
+        // What is not asked for is passed over.
+        assert_eq!(server.recv().unwrap().unwrap(), Message::text("yes"));
+    });
+    let event = client.recv_event().unwrap().unwrap();
+    assert!(matches!(event, Event::Pong(data) if data == "there?"));
+    client.ping("again").unwrap();
+    client.send("yes").unwrap();
+    serving.join().unwrap();
 }
 
 #[test]

@@ -3,15 +3,18 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::VecDeque;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Write as _};
 use std::net::Shutdown;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use smartsocket_std::http::UpgradeRequest;
-use smartsocket_std::{CloseCode, Config, Message, Readiness, Transport, WebSocket};
+use smartsocket_std::{
+    CloseCode, Config, Message, Negotiated, Readiness, Role, Stream, Transport, WebSocket,
+};
 
 /// Bytes on their way in one direction.
 #[derive(Default)]
@@ -184,4 +187,52 @@ fn both_halves_survive_every_mood_of_the_stream() {
     sender.close(CloseCode::NORMAL, "").unwrap();
     assert!(receiver.recv().is_none());
     server.join().unwrap();
+}
+
+/// A socket that counts what it is asked for.
+struct Counting {
+    stream: Stream,
+    calls: AtomicUsize,
+}
+
+impl Transport for Counting {
+    fn read(&self, buf: &mut [u8], patience: Option<Duration>) -> io::Result<usize> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.stream.read(buf, patience)
+    }
+
+    fn write(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.stream.write(bufs)
+    }
+
+    fn wait(&self, interest: Readiness, patience: Option<Duration>) -> io::Result<Readiness> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.stream.wait(interest, patience)
+    }
+
+    fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        self.stream.shutdown(how)
+    }
+}
+
+#[test]
+fn the_answers_to_one_read_leave_in_one_write() {
+    let (mut peer, stream) = UnixStream::pair().unwrap();
+    let transport = Counting {
+        stream: Stream::from(stream),
+        calls: AtomicUsize::new(0),
+    };
+    let agreed = Negotiated::default();
+    let mut ws = WebSocket::upgraded(transport, Role::Server, agreed, &[], Config::default());
+    // Masked with zeros: the payload as it is.
+    let frame = b"\x81\x81\0\0\0\0x";
+    for round in 1..=3 {
+        peer.write_all(&frame.repeat(500)).unwrap();
+        for _ in 0..500 {
+            let message = ws.recv().unwrap().unwrap();
+            ws.send(message).unwrap();
+        }
+        assert_eq!(ws.get_ref().calls.load(Ordering::Relaxed), 2 * round);
+    }
 }

@@ -269,7 +269,7 @@ impl Endpoint {
                 break;
             }
             if self.flags.eof {
-                self.handle_eof(now);
+                self.handle_eof(shared, now);
                 break;
             }
             data = &data[used..];
@@ -307,13 +307,15 @@ impl Endpoint {
         }
     }
 
-    pub(crate) fn handle_eof(&mut self, now: Tick) {
+    pub(crate) fn handle_eof(&mut self, shared: &Shared, now: Tick) {
         self.tick(now);
         self.flags.eof = true;
         match &self.phase {
-            // Who sent a whole request may end its stream and still read the
-            // answer.
-            Phase::Handshake(handshake) if handshake.is_deciding() => {}
+            // Who sent a whole HTTP request may end its stream and still read
+            // the answer, if that comes soon.
+            Phase::Handshake(handshake) if handshake.is_plain() => {
+                self.deadline = self.clock + shared.config.close_timeout;
+            }
             Phase::Handshake(_) => {
                 self.refused();
                 self.end(Cause::Eof);
@@ -839,7 +841,7 @@ impl Endpoint {
     /// The next of them.
     fn due(&self, shared: &Shared) -> Tick {
         let rests = match &self.phase {
-            Phase::Handshake(handshake) => handshake.is_deciding(),
+            Phase::Handshake(handshake) => handshake.is_deciding() && !self.flags.eof,
             Phase::Ended => true,
             Phase::Open | Phase::Closing | Phase::Ending => false,
         };

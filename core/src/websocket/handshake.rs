@@ -79,6 +79,11 @@ impl Handshake {
         )
     }
 
+    /// Whether the application decides about a request that is no upgrade.
+    pub(super) const fn is_plain(&self) -> bool {
+        matches!(self, Self::Deciding { upgrade: None, .. })
+    }
+
     pub(super) const fn is_deciding(&self) -> bool {
         matches!(self, Self::Deciding { .. })
     }

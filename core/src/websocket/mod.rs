@@ -180,7 +180,7 @@ impl WebSocket {
 
     /// The peer ended its direction of the stream.
     pub fn handle_eof(&mut self, now: Tick) {
-        self.endpoint.handle_eof(now);
+        self.endpoint.handle_eof(&self.shared, now);
     }
 
     /// The network or the system failed; the connection ends at once.
