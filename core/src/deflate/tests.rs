@@ -575,14 +575,14 @@ proptest! {
         messages in prop::collection::vec(message(), 1..4),
         level in 1..=9_u8,
     ) {
-        use super::super::{miniz, zlib};
+        use super::{codec, miniz, zlib};
         let mut miniz = (
-            super::Deflater::<miniz::Compressor>::new(level, 15),
-            super::Inflater::<miniz::Decompressor>::new(),
+            codec::Deflater::<miniz::Compressor>::new(level, 15),
+            codec::Inflater::<miniz::Decompressor>::new(),
         );
         let mut zlib = (
-            super::Deflater::<zlib::Compressor>::new(level, 15),
-            super::Inflater::<zlib::Decompressor>::new(),
+            codec::Deflater::<zlib::Compressor>::new(level, 15),
+            codec::Inflater::<zlib::Decompressor>::new(),
         );
         for message in messages {
             let (mut payload, mut out) = (Vec::new(), Vec::new());
@@ -601,7 +601,7 @@ proptest! {
         message in message(),
         damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
     ) {
-        use super::super::{miniz, zlib};
+        use super::{codec, miniz, zlib};
         let limits = InflateLimits { max_output_total: 1 << 20, ..OPEN };
         let mut payload = deflated(&message);
         for (at, byte) in damage {
@@ -609,9 +609,9 @@ proptest! {
             payload[at] = byte;
         }
         let (mut one, mut two) = (Vec::new(), Vec::new());
-        let miniz = super::Inflater::<miniz::Decompressor>::new()
+        let miniz = codec::Inflater::<miniz::Decompressor>::new()
             .inflate(&payload, true, &limits, &mut one);
-        let zlib = super::Inflater::<zlib::Decompressor>::new()
+        let zlib = codec::Inflater::<zlib::Decompressor>::new()
             .inflate(&payload, true, &limits, &mut two);
         prop_assert_eq!(miniz, zlib);
         if miniz.is_ok() {
