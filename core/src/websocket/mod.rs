@@ -1,16 +1,20 @@
 //! One WebSocket endpoint, either role (RFC 6455): the central machine.
 //!
-//! `endpoint` holds the states and deadlines, `handshake` the opening,
-//! `receive` the way in, `send` and `wire` the way out, `codec` one
-//! connection's compression. [`WebSocket`] is an endpoint with what it needs
-//! around it.
+//! `endpoint` holds the states, `deadlines` the time, `handshake` the opening,
+//! `ending` the end, `secure` the TLS below, `receive` the way in, `send` and
+//! `wire` the way out, `codec` one connection's compression. [`WebSocket`] is an
+//! endpoint with what it needs around it.
 
 mod codec;
 mod config;
+mod deadlines;
+mod ending;
 mod endpoint;
 mod event;
 mod handshake;
 mod receive;
+#[cfg(feature = "tls")]
+mod secure;
 mod send;
 mod wire;
 
