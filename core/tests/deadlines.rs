@@ -217,16 +217,16 @@ fn plain_http_is_asked_too_and_cannot_be_upgraded() {
 }
 
 #[test]
-fn a_dropped_ticket_leaves_the_connection_to_the_application() {
+fn a_dropped_ticket_leaves_the_connection_to_the_peer() {
     let mut server = Machine::server(deciding());
     server.on(REQUEST);
     drop(server.tickets.pop());
-    server.ws.handle_eof(server.now);
     assert_eq!(server.run_until(ms(1_000_000)), [""; 0]);
-    server.ws.close(server.now, CloseCode::GOING_AWAY, "");
-    let lines = server.turn();
-    assert_eq!(lines.first().unwrap(), "closed 1006 \"\" by Answered 503");
-    assert_eq!(lines.last().unwrap(), "drop");
+    server.ws.handle_eof(server.now);
+    assert_eq!(
+        server.turn(),
+        ["closed 1006 \"\" by Eof", "shutdown", "drop"]
+    );
 }
 
 #[test]
@@ -248,6 +248,13 @@ fn who_ends_its_stream_behind_a_request_still_reads_the_answer() {
             "drop"
         ]
     );
+    // ... if it comes soon.
+    let mut server = Machine::server(deciding());
+    server.on("GET /health HTTP/1.1\r\nHost: h\r\n\r\n");
+    server.ws.handle_eof(server.now);
+    let lines = server.run_until(ms(60_000));
+    assert!(lines[0].starts_with("5.000 closed 1006"), "{lines:?}");
+    assert_eq!(lines.last().unwrap(), "5.000 drop");
     // An upgrade is of no use to a client that has said all.
     let mut server = Machine::server(deciding());
     server.on(REQUEST);
@@ -255,29 +262,6 @@ fn who_ends_its_stream_behind_a_request_still_reads_the_answer() {
     let decision = server.tickets.pop().unwrap().accept(Accept::default());
     server.ws.decide(server.now, decision);
     assert_eq!(server.turn(), ["open", "closed 1006 \"\" by Eof", "drop"]);
-}
-
-#[test]
-fn who_ends_the_stream_after_a_plain_request_still_gets_the_answer() {
-    let get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
-    let mut server = Machine::server(deciding());
-    server.on(get);
-    let ticket = server.tickets.pop().unwrap();
-    server.ws.handle_eof(server.now);
-    assert_eq!(server.turn(), [""; 0]);
-    server
-        .ws
-        .decide(server.now, ticket.respond(Response::text(200, "fine")));
-    server.turn();
-    assert!(server.sent.ends_with(b"fine"));
-    assert!(server.dropped);
-
-    // ... but not for ever.
-    let mut server = Machine::server(deciding());
-    server.on(get);
-    server.ws.handle_eof(server.now);
-    server.run_until(ms(60_000));
-    assert!(server.dropped);
 }
 
 #[test]
@@ -728,7 +712,7 @@ fn a_code_that_must_not_be_sent_goes_as_none_and_a_long_reason_is_cut() {
 #[test]
 fn the_end_of_the_stream_in_every_phase_tells_one_outcome() {
     type Setup = fn() -> Machine;
-    let phases: [(&str, Setup, &str); 11] = [
+    let phases: [(&str, Setup, &str); 12] = [
         (
             "server, nothing came",
             || Machine::server(Config::default()),
@@ -739,6 +723,15 @@ fn the_end_of_the_stream_in_every_phase_tells_one_outcome() {
             || {
                 let mut server = Machine::server(Config::default());
                 server.feed(&REQUEST[..30]);
+                server
+            },
+            "Eof",
+        ),
+        (
+            "server, deciding",
+            || {
+                let mut server = Machine::server(deciding());
+                server.feed(REQUEST);
                 server
             },
             "Eof",
