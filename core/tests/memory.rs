@@ -6,8 +6,6 @@
 
 mod common;
 
-use std::sync::{Mutex, MutexGuard};
-
 use common::*;
 use peak_alloc::PeakAlloc;
 use smartsocket_core::deflate::Deflate;
@@ -17,21 +15,73 @@ use smartsocket_core::{Config, Tick, WebSocket};
 #[global_allocator]
 static HEAP: PeakAlloc = PeakAlloc;
 
-/// One test at a time, so that each sees only its own allocations.
-static TURN: Mutex<()> = Mutex::new(());
+/// Tests run one after the other on the only thread there is (`harness =
+/// false`), so that each sees its own allocations and no others.
+fn main() {
+    let tests: [(&str, fn()); 12] = [
+        (
+            "an_idle_connection_holds_almost_nothing",
+            an_idle_connection_holds_almost_nothing,
+        ),
+        (
+            "a_header_that_claims_a_mebibyte_gets_less_than_8_kib",
+            a_header_that_claims_a_mebibyte_gets_less_than_8_kib,
+        ),
+        (
+            "a_message_never_holds_more_than_twice_what_came",
+            a_message_never_holds_more_than_twice_what_came,
+        ),
+        (
+            "a_hundred_thousand_empty_fragments_hold_nothing",
+            a_hundred_thousand_empty_fragments_hold_nothing,
+        ),
+        (
+            "an_inflated_bomb_holds_the_message_limit_at_most",
+            an_inflated_bomb_holds_the_message_limit_at_most,
+        ),
+        (
+            "a_ping_flood_against_a_blocked_writer_holds_a_constant",
+            a_ping_flood_against_a_blocked_writer_holds_a_constant,
+        ),
+        (
+            "an_echo_of_empty_messages_nobody_reads_is_bounded",
+            an_echo_of_empty_messages_nobody_reads_is_bounded,
+        ),
+        (
+            "early_bytes_of_an_undecided_connection_are_bounded",
+            early_bytes_of_an_undecided_connection_are_bounded,
+        ),
+        (
+            "a_refusal_with_an_endless_body_is_bounded",
+            a_refusal_with_an_endless_body_is_bounded,
+        ),
+        ("discarded_bytes_are_not_kept", discarded_bytes_are_not_kept),
+        (
+            "a_closed_connection_gives_back_its_message",
+            a_closed_connection_gives_back_its_message,
+        ),
+        (
+            "connections_that_come_and_go_leave_nothing",
+            connections_that_come_and_go_leave_nothing,
+        ),
+    ];
+    for (name, test) in tests {
+        test();
+        println!("test {name} ... ok");
+    }
+    println!(
+        "test result: ok. {} passed; 0 failed; 0 ignored",
+        tests.len()
+    );
+}
 
 struct Meter {
     start: usize,
-    _turn: MutexGuard<'static, ()>,
 }
 
 impl Meter {
     fn new() -> Self {
-        let turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let mut meter = Self {
-            start: 0,
-            _turn: turn,
-        };
+        let mut meter = Self { start: 0 };
         meter.reset();
         meter
     }
@@ -73,7 +123,6 @@ fn discard_outputs(ws: &mut WebSocket) -> Option<u16> {
     end
 }
 
-#[test]
 fn an_idle_connection_holds_almost_nothing() {
     let mut meter = Meter::new();
     for role in ROLES {
@@ -110,7 +159,6 @@ fn an_idle_connection_holds_almost_nothing() {
 }
 
 /// RUSTSEC-2022-0035 (`websocket`): the declared length was allocated.
-#[test]
 fn a_header_that_claims_a_mebibyte_gets_less_than_8_kib() {
     let mut meter = Meter::new();
     for role in ROLES {
@@ -133,7 +181,6 @@ fn a_header_that_claims_a_mebibyte_gets_less_than_8_kib() {
     }
 }
 
-#[test]
 fn a_message_never_holds_more_than_twice_what_came() {
     let mut meter = Meter::new();
     for role in ROLES {
@@ -192,7 +239,6 @@ fn a_message_never_holds_more_than_twice_what_came() {
     }
 }
 
-#[test]
 fn a_hundred_thousand_empty_fragments_hold_nothing() {
     let mut meter = Meter::new();
     for role in ROLES {
@@ -214,7 +260,6 @@ fn a_hundred_thousand_empty_fragments_hold_nothing() {
     }
 }
 
-#[test]
 fn an_inflated_bomb_holds_the_message_limit_at_most() {
     let mut meter = Meter::new();
     let limit = 256 * KIB;
@@ -255,7 +300,6 @@ fn an_inflated_bomb_holds_the_message_limit_at_most() {
     }
 }
 
-#[test]
 fn a_ping_flood_against_a_blocked_writer_holds_a_constant() {
     let mut meter = Meter::new();
     for role in ROLES {
@@ -289,7 +333,6 @@ fn a_ping_flood_against_a_blocked_writer_holds_a_constant() {
     }
 }
 
-#[test]
 fn an_echo_of_empty_messages_nobody_reads_is_bounded() {
     let mut meter = Meter::new();
     for role in ROLES {
@@ -308,7 +351,6 @@ fn an_echo_of_empty_messages_nobody_reads_is_bounded() {
     }
 }
 
-#[test]
 fn early_bytes_of_an_undecided_connection_are_bounded() {
     let mut meter = Meter::new();
     let config = Config {
@@ -340,7 +382,6 @@ fn early_bytes_of_an_undecided_connection_are_bounded() {
     assert!(meter.peak() < 4 * KIB, "one huge read: {}", meter.peak());
 }
 
-#[test]
 fn a_refusal_with_an_endless_body_is_bounded() {
     let mut meter = Meter::new();
     let mut client = Machine::client(Config::default());
@@ -354,7 +395,6 @@ fn a_refusal_with_an_endless_body_is_bounded() {
     assert!(meter.peak() < 128 * KIB, "{}", meter.peak());
 }
 
-#[test]
 fn discarded_bytes_are_not_kept() {
     let mut meter = Meter::new();
     for role in ROLES {
@@ -372,7 +412,6 @@ fn discarded_bytes_are_not_kept() {
     }
 }
 
-#[test]
 fn a_closed_connection_gives_back_its_message() {
     let mut meter = Meter::new();
     for role in ROLES {
@@ -389,7 +428,6 @@ fn a_closed_connection_gives_back_its_message() {
 
 /// jetty #293 and #300, ws #497: what a compressed connection used was never
 /// given back.
-#[test]
 fn connections_that_come_and_go_leave_nothing() {
     let mut meter = Meter::new();
     let mut first = None;
