@@ -206,15 +206,14 @@ impl Acceptor {
         match error.raw_os_error().map(Errno::from_raw_os_error) {
             Some(Errno::MFILE | Errno::NFILE) => {
                 log::warn!(target: "smartsocket:server", "no file descriptor left: {error}");
-                if self.reserve.take().is_some() {
-                    if let Some(Ok((socket, _))) =
+                if self.reserve.take().is_some()
+                    && let Some(Ok((socket, _))) =
                         futures_lite::future::poll_once(self.listener.accept()).await
-                    {
-                        socket.refuse();
-                    }
-                    self.reserve = reserve();
+                {
+                    socket.refuse();
                 }
                 Timer::after(REST).await;
+                self.reserve = reserve();
             }
             // The peer was gone before we came.
             Some(Errno::CONNABORTED | Errno::INTR | Errno::PROTO) => {}

@@ -4,6 +4,7 @@ use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -197,19 +198,40 @@ async fn dial(url: &Url) -> io::Result<Stream> {
     })
     .await
     .map_err(|error| io::Error::new(io::ErrorKind::NotFound, format!("{host}: {error}")))?;
-    let mut addresses = interleave(addresses).into_iter();
-    let Some(first) = addresses.next() else {
+    if addresses.is_empty() {
         return Err(io::Error::new(io::ErrorKind::NotFound, host));
+    }
+    happy(interleave(addresses), NEXT_ADDRESS, connect).await
+}
+
+/// Tries the next as soon as one fails, or `step` after one was started; the
+/// earlier attempts stay in the race.
+async fn happy<A, T, F>(
+    addresses: Vec<A>,
+    step: Duration,
+    connect: impl Fn(A) -> F,
+) -> io::Result<T>
+where
+    F: Future<Output = io::Result<T>> + Send,
+    T: Send,
+{
+    type Attempt<'a, T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send + 'a>>;
+    let mut addresses = addresses.into_iter();
+    let Some(first) = addresses.next() else {
+        return Err(io::ErrorKind::NotFound.into());
     };
-    let mut attempt = connect(first).boxed();
+    let mut attempt: Attempt<'_, T> = Box::pin(connect(first));
     for address in addresses {
-        // The earlier attempts stay in the race.
-        let earlier = attempt;
-        attempt = race(earlier, async move {
-            Timer::after(NEXT_ADDRESS).await;
-            connect(address).await
-        })
-        .boxed();
+        let patience = async {
+            Timer::after(step).await;
+            None
+        };
+        let earlier = async { Some(attempt.as_mut().await) }.or(patience).await;
+        attempt = match earlier {
+            Some(Ok(won)) => return Ok(won),
+            Some(Err(_)) => Box::pin(connect(address)),
+            None => Box::pin(race(attempt, connect(address))),
+        };
     }
     attempt.await
 }
@@ -276,6 +298,38 @@ mod tests {
             .to_vec();
         let expected = ["[::1]:1", "1.1.1.1:1", "[::2]:1", "[::3]:1"].map(address);
         assert_eq!(interleave(mixed), expected);
+    }
+
+    #[test]
+    fn a_refused_address_makes_way_at_once_and_a_silent_one_after_a_step() {
+        use std::cell::RefCell;
+        const HOUR: Duration = Duration::from_secs(3_600);
+        let tried = RefCell::new(Vec::new());
+        let connect = |name: &'static str| {
+            tried.borrow_mut().push(name);
+            async move {
+                match name {
+                    "refused" => Err(io::ErrorKind::ConnectionRefused.into()),
+                    "silent" => std::future::pending().await,
+                    open => Ok(open),
+                }
+            }
+        };
+        let dial =
+            |names: &[&'static str], step| async_io::block_on(happy(names.to_vec(), step, connect));
+        // With an hour between steps this ends only if a refusal needs none.
+        assert_eq!(dial(&["refused", "refused", "a"], HOUR).unwrap(), "a");
+        assert_eq!(dial(&["a", "b"], HOUR).unwrap(), "a");
+        assert_eq!(dial(&["silent", "a"], Duration::ZERO).unwrap(), "a");
+        assert_eq!(
+            dial(&["silent", "refused", "a"], Duration::ZERO).unwrap(),
+            "a"
+        );
+        assert!(dial(&["refused", "refused"], HOUR).is_err());
+        assert!(dial(&[], HOUR).is_err());
+        tried.borrow_mut().clear();
+        let _ = dial(&["a", "b"], HOUR);
+        assert_eq!(*tried.borrow(), ["a"], "nobody else is bothered");
     }
 
     #[test]

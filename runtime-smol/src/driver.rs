@@ -6,16 +6,16 @@ use std::future::Future as _;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
 use async_io::Timer;
 use futures_io::{AsyncRead, AsyncWrite};
 use smartsocket_core::websocket::{Closed, Event, Output};
-use smartsocket_core::{CloseCode, Fault, Message, Refused, Tick, WebSocket as Machine};
+use smartsocket_core::{CloseCode, Fault, Message, Refused, SendError, Tick, WebSocket as Machine};
 
 use crate::clock::Clock;
+use crate::live::Leash;
 use crate::stream::Stream;
 
 /// One read buffer a thread: an idle connection holds none, and what was just
@@ -23,9 +23,10 @@ use crate::stream::Stream;
 const READ_BUFFER: usize = 64 * 1024;
 /// Most byte strings of one vectored write.
 const MAX_SLICES: usize = 64;
+const STOPPING: &str = "server is stopping";
 
 thread_local! {
-    static READ: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BUFFER]);
+    static READ: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 /// How to read into a `Vec` beyond its length.
@@ -43,7 +44,12 @@ pub(crate) struct Driver<S> {
     timer: Option<Timer>,
     armed: Tick,
     transmit: bool,
+    /// The stream took bytes that it may still hold itself.
+    flush: bool,
     shutdown: bool,
+    shut: bool,
+    /// Why writing failed: told once what the peer said before has been read.
+    broken: Option<Fault>,
     paused: bool,
     eof: bool,
     /// Something was read since the task last yielded.
@@ -53,8 +59,10 @@ pub(crate) struct Driver<S> {
     /// The machine's last output came: the socket is of no more use.
     pub(crate) done: bool,
     pub(crate) closed: Option<Box<Closed>>,
-    /// Set when the server stops.
-    pub(crate) stop: Option<Arc<AtomicBool>>,
+    /// The hold of the server that accepted the connection.
+    pub(crate) leash: Option<Arc<Leash>>,
+    /// The server's stop has been obeyed.
+    stopped: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
@@ -64,20 +72,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             machine,
             poll_fill: poll_fill_zeroed,
             farewell: |driver| {
-                let _ = driver.poll_flush(&mut Context::from_waker(Waker::noop()));
+                while driver.poll_machine().is_some() {}
+                let _ = driver.poll_write_all(&mut Context::from_waker(Waker::noop()));
             },
             clock,
             timer: None,
             armed: Tick::MAX,
             transmit: false,
+            flush: false,
             shutdown: false,
+            shut: false,
+            broken: None,
             paused: false,
             eof: false,
             worked: false,
             events: VecDeque::new(),
             done: false,
             closed: None,
-            stop: None,
+            leash: None,
+            stopped: false,
         }
     }
 
@@ -97,11 +110,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     /// and the next read rarely comes too early.
     pub(crate) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
         loop {
-            self.check_stop();
+            self.obey_stop();
             if let Some(event) = self.next_event() {
                 return Poll::Ready(Some(event));
             }
             if self.done {
+                // What the stream itself holds still has a chance, no more.
+                let _ = self.poll_write(cx);
                 return Poll::Ready(None);
             }
             if self.wants_write() && self.poll_write(cx).is_ready() {
@@ -115,7 +130,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             if !self.paused && !self.eof && self.poll_read(cx).is_ready() {
                 continue;
             }
-            if self.poll_timer(cx).is_ready() {
+            if let Some(fault) = self.broken.take() {
+                self.fault(fault);
+                continue;
+            }
+            if self.poll_timer(cx).is_ready() || self.poll_stop(cx).is_ready() {
                 continue;
             }
             return Poll::Pending;
@@ -123,8 +142,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     }
 
     /// Queues a message, or a part of one; `Pending` while the queue is full.
-    /// Writes at once if nothing that was received still waits to be taken:
-    /// its answers will go along.
+    /// Writes at once, unless `lazy` and something that was received still
+    /// waits to be taken: its answers will go along.
     ///
     /// `message` is taken when it is queued, and left when it is refused.
     pub(crate) fn poll_send(
@@ -132,15 +151,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         cx: &mut Context<'_>,
         message: &mut Option<Message>,
         last: bool,
+        lazy: bool,
     ) -> Poll<Result<(), Refused>> {
         loop {
+            self.obey_stop();
             let Some(next) = message.take() else {
                 return Poll::Ready(Ok(()));
             };
-            match self.machine.send_part(self.clock.now(), next, last) {
+            match self.send(next, last) {
                 Ok(()) => {
-                    if !self.has_event() {
-                        let _ = self.poll_flush(cx);
+                    if !(lazy && self.has_event()) {
+                        let _ = self.poll_write_all(cx);
                     }
                     return Poll::Ready(Ok(()));
                 }
@@ -155,36 +176,72 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
     }
 
-    /// Ready when a full queue moved, by bytes taken or by a deadline.
-    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // Events make way, so that what the machine wants next is seen.
-        while let Some(event) = self.poll_machine() {
-            self.events.push_back(event);
+    /// Queues a message or a part of one, if that can be done now.
+    pub(crate) fn send(&mut self, message: Message, last: bool) -> Result<(), SendError> {
+        if self.broken.is_some() {
+            let refused = Refused::Closed;
+            return Err(SendError { message, refused });
         }
-        let before = self.machine.buffered();
-        let _ = self.poll_flush(cx);
-        if self.machine.buffered() < before {
-            Poll::Ready(())
-        } else {
-            self.poll_timer(cx)
-        }
+        self.machine.send_part(self.clock.now(), message, last)
     }
 
-    /// Ready when there is room for a message.
+    /// Ready when there is room for a message, or no hope of any.
     pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            if self.machine.has_room() {
+            self.obey_stop();
+            if self.machine.has_room() || self.broken.is_some() {
                 return Poll::Ready(());
             }
             ready!(self.poll_drain(cx));
         }
     }
 
-    /// Writes everything that waits; ready when the system has it all.
+    /// Ready when the system has everything that was sent, or the connection
+    /// is over.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.machine.flush();
-        self.transmit = true;
-        self.poll_write(cx)
+        loop {
+            self.obey_stop();
+            if self.done || self.poll_write_all(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            ready!(self.poll_meanwhile(cx));
+        }
+    }
+
+    /// Ready when a full queue may have moved.
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let before = self.machine.buffered();
+        let _ = self.poll_write_all(cx);
+        if self.machine.buffered() < before || self.broken.is_some() {
+            Poll::Ready(())
+        } else {
+            self.poll_meanwhile(cx)
+        }
+    }
+
+    /// What goes on while a sender waits for the peer: pings are answered and
+    /// deadlines kept. Reads until something comes that the application has
+    /// to take. Ready when anything happened.
+    fn poll_meanwhile(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // Events make way, so that what the machine wants next is seen.
+        while let Some(event) = self.poll_machine() {
+            self.events.push_back(event);
+        }
+        if self.done {
+            return Poll::Ready(());
+        }
+        if self.worked {
+            self.worked = false;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        if self.events.is_empty() && !self.paused && !self.eof && self.poll_read(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        if self.poll_timer(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        self.poll_stop(cx)
     }
 
     /// Whether something was received that nobody has taken.
@@ -192,22 +249,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         !self.events.is_empty() || self.machine.has_event()
     }
 
-    fn wants_write(&self) -> bool {
-        self.transmit || self.shutdown
+    /// Whether the connection needs a turn of [`poll_event`](Self::poll_event)
+    /// before its timer fires.
+    pub(crate) fn wants_turn(&self) -> bool {
+        self.has_event()
+            || self.broken.is_some()
+            || self
+                .machine
+                .next_timeout()
+                .is_some_and(|due| due < self.armed)
     }
 
-    fn check_stop(&mut self) {
-        if self
-            .stop
-            .as_ref()
-            .is_some_and(|stop| stop.load(Ordering::Relaxed))
-        {
-            self.stop = None;
-            self.machine.close(
-                self.clock.now(),
-                CloseCode::GOING_AWAY,
-                "server is stopping",
-            );
+    fn wants_write(&self) -> bool {
+        self.transmit || self.flush || self.shutdown
+    }
+
+    /// Closes once the server stops.
+    fn obey_stop(&mut self) {
+        if !self.stopped && self.leash.as_ref().is_some_and(|leash| leash.is_stopping()) {
+            self.stopped = true;
+            self.machine
+                .close(self.clock.now(), CloseCode::GOING_AWAY, STOPPING);
+        }
+    }
+
+    /// Ready when the server stops.
+    fn poll_stop(&mut self, cx: &Context<'_>) -> Poll<()> {
+        match &self.leash {
+            Some(leash) if !self.stopped => leash.poll_stop(cx),
+            _ => Poll::Pending,
         }
     }
 
@@ -230,14 +300,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             Output::PauseRead => self.paused = true,
             Output::ResumeRead => self.paused = false,
             Output::Shutdown => self.shutdown = true,
-            Output::Close => self.done = true,
+            Output::Close => {
+                self.done = true;
+                self.transmit = false;
+                // Whoever holds us need not drop us soon, and the peer waits.
+                self.shutdown = !self.shut;
+            }
             Output::Event(event) => return Some(event),
         }
         None
     }
 
+    /// Writes everything that was sent; ready when nothing of it is left.
+    fn poll_write_all(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.machine.flush();
+        self.transmit = true;
+        self.poll_write(cx)
+    }
+
     /// Writes what is unsent; ready when nothing is.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.broken.is_some() {
+            (self.transmit, self.flush, self.shutdown) = (false, false, false);
+            return Poll::Ready(());
+        }
         while self.transmit {
             let mut slices = [IoSlice::new(&[]); MAX_SLICES];
             let mut count = 0;
@@ -255,21 +341,39 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 many => io.poll_write_vectored(cx, many),
             };
             match result {
-                Poll::Ready(Ok(0)) => self.fault(&io::ErrorKind::WriteZero.into()),
-                Poll::Ready(Ok(n)) => self.machine.transmitted(self.clock.now(), n),
-                Poll::Ready(Err(error)) => self.fault(&error),
+                Poll::Ready(Ok(0)) => self.break_off(&io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(n)) => {
+                    self.flush = true;
+                    self.machine.transmitted(self.clock.now(), n);
+                }
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                Poll::Ready(Err(error)) => self.break_off(&error),
                 Poll::Pending => return Poll::Pending,
             }
         }
-        if let Err(error) = ready!(Pin::new(&mut self.io).poll_flush(cx)) {
-            self.fault(&error);
+        while self.flush {
+            match ready!(Pin::new(&mut self.io).poll_flush(cx)) {
+                Ok(()) => self.flush = false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => self.break_off(&error),
+            }
         }
         if self.shutdown {
             // That the peer is gone already is told by the read side.
             let _ = ready!(Pin::new(&mut self.io).poll_close(cx));
             self.shutdown = false;
+            self.shut = true;
         }
         Poll::Ready(())
+    }
+
+    /// Nothing more can be written. The peer may have said why before it
+    /// went, so what came is read first.
+    fn break_off(&mut self, error: &io::Error) {
+        self.transmit = false;
+        self.flush = false;
+        self.shutdown = false;
+        self.broken = Some(Fault::from(error));
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -278,13 +382,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             self.machine.handle_fill(self.clock.now(), fill);
             result
         } else {
-            READ.with_borrow_mut(|buf| {
-                let result = Pin::new(&mut self.io).poll_read(cx, buf);
-                if let Poll::Ready(Ok(n)) = result {
-                    self.machine.handle_bytes(self.clock.now(), &mut buf[..n]);
-                }
-                result
-            })
+            // Taken, not borrowed: the stream may be a WebSocket itself.
+            let mut buf = READ.take();
+            buf.resize(READ_BUFFER, 0);
+            let result = Pin::new(&mut self.io).poll_read(cx, &mut buf);
+            if let Poll::Ready(Ok(n)) = result {
+                self.machine.handle_bytes(self.clock.now(), &mut buf[..n]);
+            }
+            READ.set(buf);
+            result
         };
         match result {
             Poll::Pending => return Poll::Pending,
@@ -293,7 +399,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 self.machine.handle_eof(self.clock.now());
             }
             Poll::Ready(Ok(_)) => self.worked = true,
-            Poll::Ready(Err(error)) => self.fault(&error),
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+            Poll::Ready(Err(error)) => self.fault(Fault::from(&error)),
         }
         Poll::Ready(())
     }
@@ -327,11 +434,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
     }
 
-    fn fault(&mut self, error: &io::Error) {
+    fn fault(&mut self, fault: Fault) {
         self.transmit = false;
         self.eof = true;
-        self.machine
-            .handle_fault(self.clock.now(), Fault::from(error));
+        self.machine.handle_fault(self.clock.now(), fault);
     }
 }
 
@@ -345,18 +451,25 @@ impl Driver<Stream> {
     }
 }
 
-/// A connection that is dropped open says so, if that can be said at once.
+/// A connection that is dropped open says so, if that can be said at once; and
+/// a close frame that came and was not seen is answered.
 impl<S> Drop for Driver<S> {
     fn drop(&mut self) {
-        if self.machine.is_open() {
-            let code = if std::thread::panicking() {
-                CloseCode::INTERNAL
-            } else {
-                CloseCode::NORMAL
-            };
-            self.machine.close(self.clock.now(), code, "");
-            (self.farewell)(self);
+        if self.done {
+            return;
         }
+        let stopping = self.leash.as_ref().is_some_and(|leash| leash.is_stopping());
+        let (code, reason) = if std::thread::panicking() {
+            (CloseCode::INTERNAL, "")
+        } else if stopping {
+            (CloseCode::GOING_AWAY, STOPPING)
+        } else if self.machine.is_open() {
+            (CloseCode::NORMAL, "")
+        } else {
+            return;
+        };
+        self.machine.close(self.clock.now(), code, reason);
+        (self.farewell)(self);
     }
 }
 
@@ -368,7 +481,8 @@ fn poll_fill_zeroed<S: AsyncRead + Unpin>(
     room: usize,
 ) -> Poll<io::Result<usize>> {
     let start = buf.len();
-    buf.resize(start + room, 0);
+    // All of it is written each time, however little comes.
+    buf.resize(start + room.min(READ_BUFFER), 0);
     let result = Pin::new(io).poll_read(cx, &mut buf[start..]);
     let came = if let Poll::Ready(Ok(n)) = result {
         n

@@ -31,6 +31,7 @@ mod clock;
 mod connect;
 mod driver;
 mod error;
+mod live;
 #[cfg(feature = "tls")]
 pub mod roots;
 mod server;

@@ -1,6 +1,5 @@
 //! Serving: shards, their connections, and an orderly end.
 
-use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -11,7 +10,6 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Waker;
 use std::thread;
 use std::time::Duration;
 
@@ -25,6 +23,7 @@ use smartsocket_core::{Config, WebSocket as Machine};
 
 use crate::accept::{Acceptor, Listener, Place, Socket};
 use crate::clock::{self, Clock};
+use crate::live::{Leash, Live};
 use crate::websocket::WebSocket;
 
 type Decide = Arc<dyn Fn(Ticket) -> Pin<Box<dyn Future<Output = Decision>>> + Send + Sync>;
@@ -182,9 +181,10 @@ impl Server {
     /// A handler that blocks the thread stops every connection of its shard:
     /// hand such work to [`unblock`](blocking::unblock).
     ///
-    /// Stopping ends every connection with 1001 and waits for them, at most
-    /// [`drain_timeout`](Self::drain_timeout). The future must be run where it
-    /// may stay on its thread, by [`block_on`] or a local executor.
+    /// Stopping ends every connection with 1001 and waits for them and their
+    /// handlers, at most [`drain_timeout`](Self::drain_timeout). The future
+    /// must be run where it may stay on its thread, by [`block_on`] or a local
+    /// executor. Dropping it stops the server too, without waiting.
     ///
     /// # Errors
     ///
@@ -193,6 +193,13 @@ impl Server {
     where
         H: AsyncFn(WebSocket) + Clone + Send + 'static,
     {
+        struct StopAtEnd(Stopper);
+        impl Drop for StopAtEnd {
+            fn drop(&mut self) {
+                self.0.stop();
+            }
+        }
+        let _end = StopAtEnd(self.stopper.clone());
         let shared = Arc::new(Shared {
             config: Arc::new(self.config),
             decide: self.decide,
@@ -290,16 +297,6 @@ struct Shared {
 struct Shard {
     executor: Rc<LocalExecutor<'static>>,
     shared: Arc<Shared>,
-    live: Rc<Live>,
-}
-
-/// The connections of a shard: how many, and how to wake them all.
-#[derive(Default)]
-struct Live {
-    count: Cell<usize>,
-    wakers: RefCell<Vec<Waker>>,
-    /// Free places in `wakers`.
-    free: RefCell<Vec<usize>>,
 }
 
 impl Shard {
@@ -307,7 +304,6 @@ impl Shard {
         Self {
             executor: Rc::default(),
             shared,
-            live: Rc::default(),
         }
     }
 
@@ -315,26 +311,33 @@ impl Shard {
     where
         H: AsyncFn(WebSocket) + Clone + 'static,
     {
-        let executor = Rc::clone(&self.executor);
-        let spawner = Rc::clone(&self.executor);
-        let main = self.executor.spawn(async move {
+        let Self { executor, shared } = self;
+        // Weak: a task that held its executor would keep it, and all its
+        // connections, for ever when this future is dropped.
+        let spawner = Rc::downgrade(&executor);
+        let main = executor.spawn(async move {
+            let live = Live::new(Arc::clone(&shared.stop));
             let next = || async { sockets.recv().await.ok() }.or(async {
                 let _ = stopped.recv().await;
                 None
             });
             while let Some((socket, place)) = next().await {
-                let connection = serve(Arc::clone(&self.shared), socket, handler.clone());
-                spawner.spawn(tracked(Rc::clone(&self.live), place, connection)).detach();
+                let Some(executor) = spawner.upgrade() else {
+                    return;
+                };
+                let leash = live.add(place);
+                let connection = serve(Arc::clone(&shared), socket, leash, handler.clone());
+                executor.spawn(guarded(connection)).detach();
             }
-            self.live.wake_all();
+            live.wake_all();
             let emptied = async {
-                while self.live.count.get() > 0 {
+                while live.count() > 0 {
                     Timer::after(Duration::from_millis(5)).await;
                 }
             };
             let late = async {
-                Timer::after(self.shared.drain_timeout).await;
-                log::warn!(target: "smartsocket:server", "{} connections did not close in time", self.live.count.get());
+                Timer::after(shared.drain_timeout).await;
+                log::warn!(target: "smartsocket:server", "{} connections did not close in time", live.count());
             };
             emptied.or(late).await;
         });
@@ -342,49 +345,20 @@ impl Shard {
     }
 }
 
-impl Live {
-    fn wake_all(&self) {
-        for waker in self.wakers.borrow().iter() {
-            waker.wake_by_ref();
-        }
-    }
-}
-
-/// Counts a connection and keeps its waker while it runs, so that stopping
-/// reaches it wherever it waits.
-async fn tracked(live: Rc<Live>, place: Place, connection: impl Future<Output = ()>) {
-    struct Entry {
-        live: Rc<Live>,
-        index: usize,
-        _place: Place,
-    }
-    impl Drop for Entry {
-        fn drop(&mut self) {
-            self.live.count.set(self.live.count.get() - 1);
-            self.live.wakers.borrow_mut()[self.index] = Waker::noop().clone();
-            self.live.free.borrow_mut().push(self.index);
-        }
-    }
-    let waker = std::future::poll_fn(|cx| std::task::Poll::Ready(cx.waker().clone())).await;
-    let index = live.free.borrow_mut().pop().unwrap_or_else(|| {
-        live.wakers.borrow_mut().push(Waker::noop().clone());
-        live.wakers.borrow().len() - 1
-    });
-    live.wakers.borrow_mut()[index] = waker;
-    live.count.set(live.count.get() + 1);
-    let _entry = Entry {
-        live,
-        index,
-        _place: place,
-    };
-    // A panic ends this connection only; what it left behind is dropped.
+/// A panic ends this connection only; what it left behind is dropped.
+async fn guarded(connection: impl Future<Output = ()>) {
     if AssertUnwindSafe(connection).catch_unwind().await.is_err() {
         log::error!(target: "smartsocket:server", "a connection's handler panicked");
     }
 }
 
 /// One connection from its socket to the end of its handler.
-async fn serve<H: AsyncFn(WebSocket)>(shared: Arc<Shared>, socket: Socket, handler: H) {
+async fn serve<H: AsyncFn(WebSocket)>(
+    shared: Arc<Shared>,
+    socket: Socket,
+    leash: Arc<Leash>,
+    handler: H,
+) {
     let stream = match socket.into_stream() {
         Ok(stream) => stream,
         Err(error) => {
@@ -394,7 +368,7 @@ async fn serve<H: AsyncFn(WebSocket)>(shared: Arc<Shared>, socket: Socket, handl
     let clock = Clock::start();
     let machine = Machine::server(Arc::clone(&shared.config), clock::seed(), clock.now());
     let mut websocket = WebSocket::over_socket(stream, clock, machine);
-    websocket.set_stop(Arc::clone(&shared.stop));
+    websocket.set_leash(Arc::clone(&leash));
     let decide = async |ticket: Ticket| match &shared.decide {
         Some(decide) => decide(ticket).await,
         None => ticket.accept(Accept::default()),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::mem;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
@@ -20,8 +21,8 @@ pub struct Sender<S = Stream> {
     shared: Arc<Shared<S>>,
 }
 
-/// The half that receives. While it is received from, pings are answered and
-/// deadlines kept for both.
+/// The half that receives. While it is received from, pings are answered,
+/// deadlines kept and queued messages written for both.
 pub struct Receiver<S = Stream> {
     shared: Arc<Shared<S>>,
 }
@@ -32,18 +33,55 @@ struct Shared<S> {
     wakers: Arc<Wakers>,
 }
 
-/// A stream remembers one waker per direction, whichever half polled last;
-/// so the waker it is given wakes both halves.
+/// A stream remembers one waker per direction, whichever half polled last; so
+/// the waker it is given wakes all that wait.
 #[derive(Default)]
 struct Wakers {
-    sleeping: Mutex<Vec<Waker>>,
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    receiver: Option<Waker>,
+    senders: Vec<Waker>,
+    /// How often all were woken.
+    wakes: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Half {
+    Sender,
+    Receiver,
 }
 
 impl Wakers {
-    fn add(&self, waker: &Waker) {
-        let mut sleeping = self.sleeping.lock().unwrap_or_else(PoisonError::into_inner);
-        if !sleeping.iter().any(|other| other.will_wake(waker)) {
-            sleeping.push(waker.clone());
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wakes(&self) -> u64 {
+        self.lock().wakes
+    }
+
+    /// Notes who waits since the count of wakes was `since`; wakes it if there
+    /// has been one, which it may have been meant for.
+    fn wait(&self, half: Half, waker: &Waker, since: u64) {
+        let mut waiting = self.lock();
+        if waiting.wakes != since {
+            drop(waiting);
+            return waker.wake_by_ref();
+        }
+        match half {
+            Half::Receiver => waiting.receiver = Some(waker.clone()),
+            Half::Sender if waiting.senders.iter().any(|other| other.will_wake(waker)) => {}
+            Half::Sender => waiting.senders.push(waker.clone()),
+        }
+    }
+
+    fn wake_receiver(&self) {
+        let receiver = self.lock().receiver.take();
+        if let Some(waker) = receiver {
+            waker.wake();
         }
     }
 }
@@ -54,9 +92,11 @@ impl Wake for Wakers {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        let sleeping =
-            std::mem::take(&mut *self.sleeping.lock().unwrap_or_else(PoisonError::into_inner));
-        for waker in sleeping {
+        let mut waiting = self.lock();
+        waiting.wakes += 1;
+        let (receiver, senders) = (waiting.receiver.take(), mem::take(&mut waiting.senders));
+        drop(waiting);
+        for waker in receiver.into_iter().chain(senders) {
             waker.wake();
         }
     }
@@ -86,17 +126,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shared<S> {
 
     fn poll<T>(
         &self,
+        half: Half,
         cx: &Context<'_>,
         poll: impl FnOnce(&mut WebSocket<S>, &mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
-        self.wakers.add(cx.waker());
-        let both = Waker::from(Arc::clone(&self.wakers));
-        poll(&mut self.lock(), &mut Context::from_waker(&both))
+        let since = self.wakers.wakes();
+        let all = Waker::from(Arc::clone(&self.wakers));
+        let mut websocket = self.lock();
+        let result = poll(&mut websocket, &mut Context::from_waker(&all));
+        // The receiver may have a message to take now, the end of the
+        // connection to tell, or an earlier deadline to wait for.
+        let turn = half == Half::Sender && websocket.wants_turn();
+        drop(websocket);
+        if result.is_pending() {
+            self.wakers.wait(half, cx.waker(), since);
+        }
+        if turn {
+            self.wakers.wake_receiver();
+        }
+        result
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Sender<S> {
-    /// As [`WebSocket::send`].
+    /// As [`WebSocket::send`], but always writes at once: the task that
+    /// receives may be busy with something else.
     ///
     /// # Errors
     ///
@@ -112,15 +166,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sender<S> {
     /// As [`WebSocket::send`].
     pub async fn send_part(&self, part: impl Into<Message>, last: bool) -> Result<(), Error> {
         let mut part = Some(part.into());
-        let sent = poll_fn(|cx| {
-            self.shared
-                .poll(cx, |ws, cx| ws.poll_send(cx, &mut part, last))
+        poll_fn(|cx| {
+            self.shared.poll(Half::Sender, cx, |ws, cx| {
+                ws.poll_send_now(cx, &mut part, last)
+            })
         })
-        .await;
-        // The receiver may have a shorter deadline to wait for now, or the
-        // end of the connection to tell.
-        self.shared.wakers.wake_by_ref();
-        sent
+        .await
     }
 
     /// As [`WebSocket::ping`].
@@ -136,14 +187,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sender<S> {
 
     /// As [`WebSocket::flush`].
     pub async fn flush(&self) {
-        poll_fn(|cx| self.shared.poll(cx, WebSocket::poll_flush)).await;
+        poll_fn(|cx| self.shared.poll(Half::Sender, cx, WebSocket::poll_flush)).await;
     }
 
     /// Starts the closing handshake; the [`Receiver`] sees it through.
     pub async fn close(&self, code: CloseCode, reason: &str) {
         self.shared.lock().start_close(code, reason);
-        self.flush().await;
         self.shared.wakers.wake_by_ref();
+        self.flush().await;
     }
 
     /// As [`WebSocket::stats`].
@@ -155,12 +206,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sender<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Receiver<S> {
     /// As [`WebSocket::recv`].
     pub async fn recv(&mut self) -> Option<Result<Message, Error>> {
-        poll_fn(|cx| self.shared.poll(cx, WebSocket::poll_recv)).await
+        poll_fn(|cx| self.shared.poll(Half::Receiver, cx, WebSocket::poll_recv)).await
     }
 
     /// As [`WebSocket::recv_part`].
     pub async fn recv_part(&mut self) -> Option<Result<Part, Error>> {
-        poll_fn(|cx| self.shared.poll(cx, WebSocket::poll_recv_part)).await
+        poll_fn(|cx| {
+            self.shared
+                .poll(Half::Receiver, cx, WebSocket::poll_recv_part)
+        })
+        .await
     }
 
     /// As [`WebSocket::recv_event`].
@@ -178,7 +233,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FuturesStream for Receiver<S> {
     type Item = Result<Message, Error>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.shared.poll(cx, WebSocket::poll_recv)
+        self.shared.poll(Half::Receiver, cx, WebSocket::poll_recv)
     }
 }
 

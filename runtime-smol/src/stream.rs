@@ -1,6 +1,6 @@
 //! Sockets: TCP and Unix as one type.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -18,6 +18,8 @@ pub struct Stream {
     /// next read, or the read after that would find a stale one, try in vain
     /// and arm the poller again.
     waited: bool,
+    /// The same for writing: until there is room, nobody tries in vain.
+    full: bool,
 }
 
 #[derive(Debug)]
@@ -40,6 +42,7 @@ impl Stream {
         Self {
             io: Io::Tcp(tcp),
             waited: false,
+            full: false,
         }
     }
 
@@ -75,6 +78,34 @@ impl Stream {
         }
     }
 
+    fn poll_out(
+        &mut self,
+        cx: &mut Context<'_>,
+        write: impl Fn(&Io) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        if self.full {
+            ready!(self.poll_writable(cx))?;
+            self.full = false;
+        }
+        loop {
+            match write(&self.io) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                result => return Poll::Ready(result),
+            }
+            self.full = true;
+            ready!(self.poll_writable(cx))?;
+            self.full = false;
+        }
+    }
+
+    fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &self.io {
+            Io::Tcp(tcp) => tcp.poll_writable(cx),
+            Io::Unix(unix) => unix.poll_writable(cx),
+        }
+    }
+
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &self.io {
             Io::Tcp(tcp) => tcp.poll_readable(cx),
@@ -100,6 +131,7 @@ impl From<Async<TcpStream>> for Stream {
         Self {
             io: Io::Tcp(tcp),
             waited: false,
+            full: false,
         }
     }
 }
@@ -109,6 +141,7 @@ impl From<Async<UnixStream>> for Stream {
         Self {
             io: Io::Unix(unix),
             waited: false,
+            full: false,
         }
     }
 }
@@ -130,10 +163,10 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().io {
-            Io::Tcp(tcp) => Pin::new(tcp).poll_write(cx, buf),
-            Io::Unix(unix) => Pin::new(unix).poll_write(cx, buf),
-        }
+        self.get_mut().poll_out(cx, |io| match io {
+            Io::Tcp(tcp) => tcp.get_ref().write(buf),
+            Io::Unix(unix) => unix.get_ref().write(buf),
+        })
     }
 
     fn poll_write_vectored(
@@ -141,10 +174,10 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().io {
-            Io::Tcp(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
-            Io::Unix(unix) => Pin::new(unix).poll_write_vectored(cx, bufs),
-        }
+        self.get_mut().poll_out(cx, |io| match io {
+            Io::Tcp(tcp) => tcp.get_ref().write_vectored(bufs),
+            Io::Unix(unix) => unix.get_ref().write_vectored(bufs),
+        })
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

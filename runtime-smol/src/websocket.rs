@@ -4,7 +4,6 @@ use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll, ready};
 
 use futures_core::Stream as FuturesStream;
@@ -21,6 +20,7 @@ use smartsocket_core::{
 use crate::clock::{self, Clock};
 use crate::driver::Driver;
 use crate::error::Error;
+use crate::live::Leash;
 use crate::split::{Receiver, Sender, split};
 use crate::stream::Stream;
 
@@ -31,7 +31,7 @@ use crate::stream::Stream;
 ///
 /// Nothing happens in the background: pings are answered, deadlines kept and
 /// queued messages written while [`recv`](Self::recv), [`send`](Self::send) or
-/// [`flush`](Self::flush) run. So keep receiving, also when nothing is
+/// [`flush`](Self::flush) wait. So keep receiving, also when nothing is
 /// expected; [`split`](Self::split) makes that easy beside sending.
 ///
 /// It is also a `Stream` of messages and a `Sink` for them.
@@ -220,7 +220,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         let mut part = Some(part.into());
         poll_fn(|cx| {
             self.driver
-                .poll_send(cx, &mut part, last)
+                .poll_send(cx, &mut part, last, true)
                 .map(|sent| check(sent, part.take()))
         })
         .await
@@ -238,8 +238,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         Ok(())
     }
 
-    /// Waits until everything sent so far is with the operating system. If
-    /// the connection fails meanwhile, [`recv`](Self::recv) tells.
+    /// Waits until everything sent so far is with the operating system, or the
+    /// connection failed: [`recv`](Self::recv) tells.
     ///
     /// # Cancel safety
     ///
@@ -263,8 +263,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         self.driver.closed.as_deref()
     }
 
-    /// Two halves for two tasks. Pings are answered whichever of them runs,
-    /// as long as the [`Receiver`] is being received from.
+    /// Two halves for two tasks. Keep receiving while there is a [`Sender`]:
+    /// when nobody receives and nobody waits to send, nobody answers pings.
+    /// The connection lives until both halves are dropped.
     pub fn split(self) -> (Sender<S>, Receiver<S>) {
         split(self)
     }
@@ -329,14 +330,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         }
     }
 
-    pub(crate) fn poll_send(
+    /// Sends without regard to what waits to be received: another task may
+    /// receive it, and be busy.
+    pub(crate) fn poll_send_now(
         &mut self,
         cx: &mut Context<'_>,
         message: &mut Option<Message>,
         last: bool,
     ) -> Poll<Result<(), Error>> {
         self.driver
-            .poll_send(cx, message, last)
+            .poll_send(cx, message, last, false)
             .map(|sent| check(sent, message.take()))
     }
 
@@ -357,8 +360,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         self.driver.machine.close(self.driver.now(), code, reason);
     }
 
-    pub(crate) fn set_stop(&mut self, stop: Arc<AtomicBool>) {
-        self.driver.stop = Some(stop);
+    pub(crate) fn set_leash(&mut self, leash: Arc<Leash>) {
+        self.driver.leash = Some(leash);
+    }
+
+    pub(crate) fn wants_turn(&self) -> bool {
+        self.driver.wants_turn()
     }
 
     pub(crate) fn start_ping(&mut self, payload: Bytes) -> Result<(), Refused> {
@@ -411,10 +418,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocket<S> {
     }
 
     fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
-        let driver = &mut self.get_mut().driver;
-        driver
-            .machine
-            .send(driver.now(), message)
+        self.get_mut()
+            .driver
+            .send(message, true)
             .map_err(Error::from)
     }
 
