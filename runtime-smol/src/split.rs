@@ -220,7 +220,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Receiver<S> {
 
     /// As [`WebSocket::recv_event`].
     pub async fn recv_event(&mut self) -> Option<Result<Event, Error>> {
-        poll_fn(|cx| self.shared.poll(cx, WebSocket::poll_data)).await
+        poll_fn(|cx| self.shared.poll(Half::Receiver, cx, WebSocket::poll_data)).await
     }
 
     /// As [`WebSocket::closed`].

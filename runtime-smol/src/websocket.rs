@@ -135,6 +135,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             match poll_fn(|cx| self.driver.poll_event(cx)).await {
                 Some(Event::Open(opened)) => {
                     self.opened = Some(opened);
+                    // The peer waits for the answer, whatever the application
+                    // does first. What does not fit goes with the next call.
+                    poll_fn(|cx| Poll::Ready(self.driver.poll_flush(cx).is_ready())).await;
                     return Ok(self);
                 }
                 Some(Event::Request(ticket)) => {
