@@ -28,9 +28,14 @@ impl Endpoint {
                     let body = matches!(**handshake, Handshake::Body { .. });
                     match (body, self.role, self.is_secure()) {
                         (true, _, _) => self.refused(),
-                        // Whoever sent half a request learns what was wrong.
+                        // Whoever sent half a request learns what was wrong,
+                        // and who waited in vain that it was us.
                         (false, Role::Server, false) => {
-                            let response = Response::text(408, "the request took too long\n");
+                            let response = if handshake.is_plain() {
+                                Response::text(503, "the answer took too long\n")
+                            } else {
+                                Response::text(408, "the request took too long\n")
+                            };
                             self.respond(
                                 shared,
                                 response,

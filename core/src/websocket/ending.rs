@@ -89,6 +89,8 @@ impl Endpoint {
         // one that failed the connection does not wait for that.
         self.flags.shut =
             self.role == Role::Client && matches!(closed.cause, Cause::Peer | Cause::Local);
+        // Who was too slow to ask is not waited for either.
+        self.flags.eof |= matches!(closed.cause, Cause::Timeout(Deadline::Handshake));
         self.flags.told = true;
         // What is read from now on is discarded, but its end must be seen.
         self.resume();

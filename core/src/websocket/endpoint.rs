@@ -248,7 +248,9 @@ impl Endpoint {
 
     pub(crate) fn handle_eof(&mut self, shared: &Shared, now: Tick) {
         self.tick(now);
-        self.flags.eof = true;
+        if mem::replace(&mut self.flags.eof, true) {
+            return;
+        }
         match &self.phase {
             // Who sent a whole HTTP request may end its stream and still read
             // the answer, if that comes soon.
@@ -293,6 +295,9 @@ impl Endpoint {
         self.refill(shared);
         if self.wire().is_empty() {
             self.flags.announced = false;
+        } else if matches!(self.phase, Phase::Closing) {
+            // The peer can answer a close frame only after what is before it.
+            self.deadline = now + shared.config.close_timeout;
         }
         if self.sender.pressed && self.buffered() <= shared.config.max_queued_bytes / 2 {
             self.sender.pressed = false;

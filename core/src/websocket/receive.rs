@@ -451,11 +451,16 @@ impl Receiver {
             return Ok(None);
         };
         let data = match assembly.body {
-            Body::Text(text, utf8) => {
+            Body::Text(mut text, utf8) => {
                 utf8.finish().map_err(|_| Violation::NotUtf8)?;
+                text.shrink_to_fit();
                 Message::text(text)
             }
-            Body::Binary(data) => Message::binary(data),
+            Body::Binary(mut data) => {
+                // What was fragmented or inflated grew by doubling.
+                data.shrink_to_fit();
+                Message::binary(data)
+            }
         };
         Ok(Some(if streaming {
             Received::Part(Part { data, last: true })
@@ -539,7 +544,7 @@ impl From<HeaderError> for Violation {
 impl From<CloseError> for Violation {
     fn from(error: CloseError) -> Self {
         match error {
-            CloseError::Length => Self::CloseCode(0),
+            CloseError::Length => Self::CloseLength,
             CloseError::Code(code) => Self::CloseCode(code.into()),
             CloseError::Reason => Self::NotUtf8,
         }

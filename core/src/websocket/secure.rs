@@ -74,11 +74,10 @@ impl Endpoint {
         while !data.is_empty() {
             let Some(tls) = &mut self.tls else { break };
             plain.clear();
+            let mut closed = false;
             let (used, failure) = match tls.layer.open(data, &mut plain) {
                 Ok(opened) => {
-                    if opened.closed {
-                        self.flags.eof = true;
-                    }
+                    closed = opened.closed;
                     (opened.consumed, None)
                 }
                 Err(error) => (data.len(), Some(error)),
@@ -91,7 +90,7 @@ impl Endpoint {
                 self.end(Cause::Tls(error));
                 break;
             }
-            if self.flags.eof {
+            if closed {
                 self.handle_eof(shared, now);
                 break;
             }
