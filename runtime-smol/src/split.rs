@@ -12,9 +12,9 @@ use futures_io::{AsyncRead, AsyncWrite};
 use smartsocket_core::websocket::{Closed, Event, Part, Stats};
 use smartsocket_core::{Bytes, CloseCode, Message, Refused};
 
-use crate::error::Error;
 use crate::stream::Stream;
 use crate::websocket::WebSocket;
+use smartsocket_core::websocket::Error;
 
 /// The half that sends. Clones send on the same connection.
 pub struct Sender<S = Stream> {

@@ -19,10 +19,10 @@ use smartsocket_core::{
 
 use crate::clock::{self, Clock};
 use crate::driver::Driver;
-use crate::error::Error;
 use crate::live::Leash;
 use crate::split::{Receiver, Sender, split};
 use crate::stream::Stream;
+use smartsocket_core::websocket::Error;
 
 /// A WebSocket connection over a byte stream, of either role.
 ///

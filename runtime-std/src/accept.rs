@@ -1,7 +1,5 @@
 //! Listening sockets, who is let in, and how waiting for it ends.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::fs::File;
 use std::io::{self, IoSlice, PipeReader, PipeWriter, Write as _};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, ToSocketAddrs};
@@ -15,6 +13,8 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use socket2::{Domain, SockRef, Socket, Type};
+
+use smartsocket_core::Gate;
 
 use crate::stream::Stream;
 use crate::transport::Transport as _;
@@ -72,7 +72,7 @@ impl Listener {
         match self {
             Self::Tcp(tcp) => {
                 let (tcp, peer) = tcp.accept()?;
-                Ok((Stream::accepted(tcp), Some(peer.ip().to_canonical())))
+                Ok((Stream::accepted(tcp), Some(peer.ip())))
             }
             Self::Unix(unix) => Ok((unix.accept()?.0.into(), None)),
         }
@@ -160,15 +160,6 @@ pub(crate) struct Acceptor {
     reserve: Option<File>,
 }
 
-/// Who is inside.
-#[derive(Debug)]
-struct Gate {
-    max: usize,
-    max_per_address: usize,
-    inside: usize,
-    by_address: HashMap<IpAddr, usize>,
-}
-
 /// A place inside; given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Place {
@@ -178,15 +169,9 @@ pub(crate) struct Place {
 
 impl Acceptor {
     pub(crate) fn new(listener: Listener, max: usize, max_per_address: usize) -> Self {
-        let gate = Gate {
-            max,
-            max_per_address,
-            inside: 0,
-            by_address: HashMap::new(),
-        };
         Self {
             listener,
-            gate: Arc::new(Mutex::new(gate)),
+            gate: Arc::new(Mutex::new(Gate::new(max, max_per_address))),
             reserve: reserve(),
         }
     }
@@ -213,22 +198,11 @@ impl Acceptor {
     }
 
     fn admit(&self, address: Option<IpAddr>) -> Option<Place> {
-        let address = address.filter(|address| !address.is_loopback());
         let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
-        if gate.inside >= gate.max {
-            log::warn!(target: "smartsocket:std", "refused a connection: {} are open", gate.inside);
+        if let Err(crowded) = gate.enter(address) {
+            log::warn!(target: "smartsocket:std", "refused a connection: {crowded}");
             return None;
         }
-        if let Some(address) = address {
-            let max = gate.max_per_address;
-            let count = gate.by_address.entry(address).or_default();
-            if *count >= max {
-                log::warn!(target: "smartsocket:std", "refused a connection: {address} has {count} open");
-                return None;
-            }
-            *count += 1;
-        }
-        gate.inside += 1;
         drop(gate);
         Some(Place {
             gate: Arc::clone(&self.gate),
@@ -262,15 +236,7 @@ impl Acceptor {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
-        gate.inside -= 1;
-        if let Some(address) = self.address
-            && let Entry::Occupied(mut count) = gate.by_address.entry(address)
-        {
-            *count.get_mut() -= 1;
-            if *count.get() == 0 {
-                count.remove();
-            }
-        }
+        gate.leave(self.address);
     }
 }
 

@@ -13,10 +13,10 @@ use smartsocket_core::websocket::{Accept, ClientError};
 use smartsocket_core::{Config, Fault, WebSocket as Machine};
 
 use crate::clock::{self, Clock};
-use crate::error::Error;
 use crate::link::Link;
 use crate::stream::Stream;
 use crate::websocket::WebSocket;
+use smartsocket_core::websocket::Error;
 
 /// A connection to be opened.
 ///

@@ -7,10 +7,10 @@ use std::time::Duration;
 use smartsocket_core::websocket::{Cause, Closed, Event, Part, Stats};
 use smartsocket_core::{Bytes, CloseCode, Message, Refused, Tick};
 
-use crate::error::Error;
 use crate::link::{Link, Next, When};
 use crate::stream::Stream;
 use crate::transport::Transport;
+use smartsocket_core::websocket::Error;
 
 /// The half that sends. Clones send on the same connection, from any thread.
 pub struct Sender<T: Transport = Stream> {

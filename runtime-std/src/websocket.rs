@@ -11,11 +11,11 @@ use smartsocket_core::websocket::{
 use smartsocket_core::{Bytes, CloseCode, Config, Message, Refused, WebSocket as Machine};
 
 use crate::clock::{self, Clock};
-use crate::error::Error;
 use crate::link::{Link, When};
 use crate::split::{Receiver, Sender};
 use crate::stream::Stream;
 use crate::transport::Transport;
+use smartsocket_core::websocket::Error;
 
 /// A WebSocket connection over a byte stream, of either role.
 ///

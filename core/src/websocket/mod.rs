@@ -10,6 +10,7 @@ mod config;
 mod deadlines;
 mod ending;
 mod endpoint;
+mod error;
 mod event;
 mod handshake;
 mod receive;
@@ -36,6 +37,7 @@ use crate::time::Tick;
 use endpoint::Endpoint;
 
 pub use config::Config;
+pub use error::Error;
 pub use event::{
     Accept, Cause, Closed, Deadline, Decision, Event, Negotiated, Opened, Output, Part, Stats,
     Ticket, Violation,

@@ -20,8 +20,8 @@ use smartsocket_core::{
 };
 
 use crate::clock::{self, Clock};
-use crate::error::Error;
 use crate::transport::Transport;
+use smartsocket_core::websocket::Error;
 
 type Guard<'a> = MutexGuard<'a, State>;
 

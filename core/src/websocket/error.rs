@@ -1,12 +1,17 @@
-//! What can go wrong, in words a human can act on.
+//! What the users of an adapter can meet, in words a human can act on.
 
-use std::fmt;
+use alloc::boxed::Box;
+use alloc::string::String;
+use core::fmt;
 
-use smartsocket_core::http::{InvalidHeader, UrlError};
-use smartsocket_core::websocket::{ClientError, Closed};
-use smartsocket_core::{Fault, SendError};
+use crate::error::{Fault, SendError};
+use crate::http::{InvalidHeader, UrlError};
 
-/// An error of a connection or of opening one.
+use super::ClientError;
+use super::event::Closed;
+
+/// An error of a connection, or of opening one. The machine itself returns
+/// none of these; adapters make them of what it tells.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
@@ -27,8 +32,7 @@ pub enum Error {
     Closed(Box<Closed>),
     /// A message was not sent, and is in here.
     Send(Box<SendError>),
-    /// Nothing came within the time given to
-    /// [`recv_timeout`](crate::WebSocket::recv_timeout); the connection lives on.
+    /// Nothing came within the time the caller gave; the connection lives on.
     TimedOut,
 }
 
@@ -61,7 +65,7 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl core::error::Error for Error {}
 
 impl From<UrlError> for Error {
     fn from(error: UrlError) -> Self {
