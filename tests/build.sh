@@ -7,7 +7,7 @@
 #   smol, std   the examples `echo` and `echo_client`: {smol,std}-{echo,echo_client}
 #   program     `smartsocket`
 #
-# PROFILE (default: ci, see Cargo.toml) is the cargo profile.
+# TEST_PROFILE (default: ci, see Cargo.toml) is the cargo profile.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -24,7 +24,7 @@ mkdir -p "$out"
 build() { # PREFIX CARGO-ARGUMENT...
     local prefix=$1 messages
     shift
-    messages=$(cargo build -q --profile "${PROFILE:-ci}" --message-format json-render-diagnostics \
+    messages=$(cargo build -q --locked --profile "${TEST_PROFILE:-ci}" --message-format json-render-diagnostics \
         "${features[@]}" "$@" </dev/null)
     printf '%s\n' "$messages" | python3 -c '
 import json, os, shutil, sys

@@ -7,6 +7,7 @@
 
 use std::env;
 use std::error::Error;
+use std::io::IoSlice;
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -14,10 +15,11 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{Response, StatusCode};
 use axum::routing::get;
+use axum::serve::ListenerExt as _;
 use hyper_util::rt::TokioIo;
 use smartsocket_core::http::{self, Headers};
 use smartsocket_core::websocket::{Event, Output, Role, negotiate};
-use smartsocket_core::{Config, Fault, Message, Seed, Tick, WebSocket};
+use smartsocket_core::{Bytes, Config, Fault, Message, Seed, Tick, WebSocket};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 #[tokio::main(flavor = "current_thread")]
@@ -30,6 +32,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let routes = Router::new()
         .route("/", get(async || "try /echo\n"))
         .route("/echo", get(upgrade));
+    // Small answers should not wait for the acknowledgement of earlier ones.
+    let listener = listener.tap_io(|socket| {
+        let _ = socket.set_nodelay(true);
+    });
     axum::serve(listener, routes).await?;
     Ok(())
 }
@@ -117,7 +123,9 @@ async fn drive(
         let due = machine
             .next_timeout()
             .map_or(Duration::MAX, |due| due.since(now()));
-        let unsent = machine.unsent().next().cloned();
+        // Handles, not copies: the machine stays free while they are written.
+        let unsent: Vec<Bytes> = machine.unsent().take(16).cloned().collect();
+        let slices: Vec<IoSlice> = unsent.iter().map(|bytes| IoSlice::new(bytes)).collect();
         let (mut reader, mut writer) = tokio::io::split(&mut io);
         tokio::select! {
             read = reader.read(&mut buffer) => match read {
@@ -125,11 +133,9 @@ async fn drive(
                 Ok(n) => machine.handle_bytes(now(), &mut buffer[..n]),
                 Err(error) => machine.handle_fault(now(), Fault::from(error)),
             },
-            written = async { writer.write(unsent.as_deref().unwrap_or_default()).await }, if unsent.is_some() => {
-                match written {
-                    Ok(n) => machine.transmitted(now(), n),
-                    Err(error) => machine.handle_fault(now(), Fault::from(error)),
-                }
+            written = writer.write_vectored(&slices), if !slices.is_empty() => match written {
+                Ok(n) => machine.transmitted(now(), n),
+                Err(error) => machine.handle_fault(now(), Fault::from(error)),
             },
             () = tokio::time::sleep(due) => machine.handle_timeout(now()),
         }

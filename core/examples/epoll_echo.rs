@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use slab::Slab;
+use smartsocket_core::http::Origins;
 use smartsocket_core::websocket::{Event, Output};
 use smartsocket_core::{Config, Fault, Seed, Tick, WebSocket};
 
@@ -67,6 +68,8 @@ impl Server {
             max_message: 64 << 20,
             max_queued_bytes: 64 << 20,
             max_fragments: 1_000_000,
+            // An echo gives nothing away that a foreign page could be after.
+            origins: Origins::Any,
             ..Config::default()
         };
         Ok(Self {

@@ -84,6 +84,7 @@ mod code;
 mod entropy;
 mod error;
 mod frame;
+mod gate;
 mod message;
 mod time;
 
@@ -91,6 +92,7 @@ pub use bytes::Bytes;
 pub use code::CloseCode;
 pub use entropy::Seed;
 pub use error::{Fault, Refused, SendError};
+pub use gate::{Crowded, Gate};
 pub use message::{Message, Utf8Bytes};
 pub use time::Tick;
 pub use websocket::{Config, WebSocket};

@@ -9,6 +9,7 @@ use std::env;
 use std::error::Error;
 
 use smartsocket_smol::deflate::Deflate;
+use smartsocket_smol::http::Origins;
 use smartsocket_smol::{Config, Server, WebSocket, block_on};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -58,6 +59,8 @@ fn options() -> Result<Options, Box<dyn Error>> {
             max_message: 64 << 20,
             max_queued_bytes: 64 << 20,
             max_fragments: 1_000_000,
+            // An echo gives nothing away that a foreign page could be after.
+            origins: Origins::Any,
             ..Config::default()
         },
     };

@@ -1,2 +1,100 @@
-//! The program.
-fn main() {}
+//! The program `smartsocket`: a WebSocket server, a client for the terminal,
+//! and a load tool.
+//!
+//! This file reads the command line and hands over; each command has a file of
+//! its own.
+#![forbid(unsafe_code)]
+
+mod bench;
+mod connect;
+mod explain;
+mod logging;
+mod output;
+mod payload;
+mod process;
+mod report;
+mod routes;
+mod serve;
+mod target;
+mod transcript;
+mod values;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+const EXAMPLES: &str = "\
+Examples:
+  smartsocket serve                                  a server on ws://127.0.0.1:3000, echo on /echo
+  smartsocket connect 127.0.0.1:3000/echo            talk to it, line by line
+  echo hi | smartsocket connect ws://127.0.0.1:3000/echo
+  smartsocket bench 127.0.0.1:3000/echo -c 50        how fast is it
+
+Logging:
+  --log LEVEL shows what this program did up to that level. The environment
+  variable DEBUG shows everything of the parts it names, in the way of the npm
+  package: DEBUG=smartsocket:* or DEBUG='*,-smartsocket:tls'.
+
+Exit codes:
+  0 clean end, 1 failed, 2 wrong usage, 3 refused with an HTTP status, 130 on ctrl-c";
+
+/// WebSocket server, client and load tool
+#[derive(Debug, Parser)]
+#[command(name = "smartsocket", version, after_help = EXAMPLES)]
+struct Cli {
+    /// Show log lines up to this level on stderr
+    #[arg(
+        long,
+        global = true,
+        display_order = 1_000,
+        value_name = "LEVEL",
+        env = "SMARTSOCKET_LOG",
+        default_value = "warn",
+        value_parser = logging::level
+    )]
+    log: log::LevelFilter,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a server: WebSocket echo on /echo, a console page on /, health on /healthz
+    Serve(serve::Serve),
+    /// Connect to a server: lines of stdin go out, messages come to stdout
+    Connect(connect::Connect),
+    /// Measure how fast a server echoes
+    Bench(bench::Bench),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let level = match &cli.command {
+        Command::Connect(connect) if connect.verbose >= 2 => cli.log.max(log::LevelFilter::Debug),
+        Command::Connect(_) | Command::Serve(_) | Command::Bench(_) => cli.log,
+    };
+    logging::start(level, std::env::var("DEBUG").ok().as_deref());
+    process::raise_descriptor_limit();
+    let done = match cli.command {
+        Command::Serve(serve) => serve.run(),
+        Command::Connect(connect) => connect.run(),
+        Command::Bench(bench) => bench.run(),
+    };
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            output::note(&format!("error: {}", failure.text));
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        super::Cli::command().debug_assert();
+    }
+}

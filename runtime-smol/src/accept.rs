@@ -1,7 +1,5 @@
 //! Listening sockets, and who is let in.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
@@ -13,6 +11,8 @@ use std::time::Duration;
 use async_io::{Async, Timer};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with};
+
+use smartsocket_core::Gate;
 
 use crate::stream::Stream;
 
@@ -78,10 +78,7 @@ impl Listener {
                     .read_with(|tcp| Ok(acceptfrom_with(tcp, flags)?))
                     .await?;
                 let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
-                Ok((
-                    Socket::Tcp(fd.into()),
-                    peer.map(|peer| peer.ip().to_canonical()),
-                ))
+                Ok((Socket::Tcp(fd.into()), peer.map(|peer| peer.ip())))
             }
             Self::Unix(unix) => {
                 let (fd, _) = unix
@@ -133,15 +130,6 @@ pub(crate) struct Acceptor {
     reserve: Option<File>,
 }
 
-/// Who is inside.
-#[derive(Debug)]
-struct Gate {
-    max: usize,
-    max_per_address: usize,
-    inside: usize,
-    by_address: HashMap<IpAddr, usize>,
-}
-
 /// A place inside; given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Place {
@@ -151,15 +139,9 @@ pub(crate) struct Place {
 
 impl Acceptor {
     pub(crate) fn new(listener: Listener, max: usize, max_per_address: usize) -> Self {
-        let gate = Gate {
-            max,
-            max_per_address,
-            inside: 0,
-            by_address: HashMap::new(),
-        };
         Self {
             listener,
-            gate: Arc::new(Mutex::new(gate)),
+            gate: Arc::new(Mutex::new(Gate::new(max, max_per_address))),
             reserve: reserve(),
         }
     }
@@ -178,22 +160,11 @@ impl Acceptor {
     }
 
     fn admit(&self, address: Option<IpAddr>) -> Option<Place> {
-        let address = address.filter(|address| !address.is_loopback());
         let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
-        if gate.inside >= gate.max {
-            log::warn!(target: "smartsocket:server", "refused a connection: {} are open", gate.inside);
+        if let Err(crowded) = gate.enter(address) {
+            log::warn!(target: "smartsocket:server", "refused a connection: {crowded}");
             return None;
         }
-        if let Some(address) = address {
-            let max = gate.max_per_address;
-            let count = gate.by_address.entry(address).or_default();
-            if *count >= max {
-                log::warn!(target: "smartsocket:server", "refused a connection: {address} has {count} open");
-                return None;
-            }
-            *count += 1;
-        }
-        gate.inside += 1;
         drop(gate);
         Some(Place {
             gate: Arc::clone(&self.gate),
@@ -228,15 +199,7 @@ impl Acceptor {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
-        gate.inside -= 1;
-        if let Some(address) = self.address
-            && let Entry::Occupied(mut count) = gate.by_address.entry(address)
-        {
-            *count.get_mut() -= 1;
-            if *count.get() == 0 {
-                count.remove();
-            }
-        }
+        gate.leave(self.address);
     }
 }
 

@@ -15,9 +15,9 @@ use smartsocket_core::websocket::{Accept, ClientError};
 use smartsocket_core::{Config, Fault, WebSocket as Machine};
 
 use crate::clock::{self, Clock};
-use crate::error::Error;
 use crate::stream::Stream;
 use crate::websocket::WebSocket;
+use smartsocket_core::websocket::Error;
 
 /// How long one address may keep silent before the next is tried beside it
 /// (RFC 8305 §5 recommends 250 ms).

@@ -30,7 +30,6 @@ mod accept;
 mod clock;
 mod connect;
 mod driver;
-mod error;
 mod live;
 #[cfg(feature = "tls")]
 pub mod roots;
@@ -41,12 +40,12 @@ mod websocket;
 
 pub use async_io::block_on;
 pub use connect::Connect;
-pub use error::Error;
 pub use server::{Server, Stopper};
 #[cfg(feature = "tls")]
 pub use smartsocket_core::tls;
 pub use smartsocket_core::websocket::{
-    Accept, Cause, Closed, Deadline, Decision, Negotiated, Part, Role, Stats, Ticket, Violation,
+    Accept, Cause, ClientError, Closed, Deadline, Decision, Error, Event, Negotiated, Part, Role,
+    Stats, Ticket, Violation,
 };
 pub use smartsocket_core::{
     Bytes, CloseCode, Config, Fault, Message, Refused, SendError, Utf8Bytes, deflate, http,

@@ -9,12 +9,12 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use futures_core::Stream as FuturesStream;
 use futures_io::{AsyncRead, AsyncWrite};
-use smartsocket_core::websocket::{Part, Stats};
-use smartsocket_core::{CloseCode, Message};
+use smartsocket_core::websocket::{Closed, Event, Part, Stats};
+use smartsocket_core::{Bytes, CloseCode, Message, Refused};
 
-use crate::error::Error;
 use crate::stream::Stream;
 use crate::websocket::WebSocket;
+use smartsocket_core::websocket::Error;
 
 /// The half that sends. Clones send on the same connection.
 pub struct Sender<S = Stream> {
@@ -174,6 +174,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sender<S> {
         .await
     }
 
+    /// As [`WebSocket::ping`].
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::ping`].
+    pub async fn ping(&self, payload: impl Into<Bytes>) -> Result<(), Refused> {
+        self.shared.lock().start_ping(payload.into())?;
+        self.flush().await;
+        Ok(())
+    }
+
     /// As [`WebSocket::flush`].
     pub async fn flush(&self) {
         poll_fn(|cx| self.shared.poll(Half::Sender, cx, WebSocket::poll_flush)).await;
@@ -205,6 +216,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Receiver<S> {
                 .poll(Half::Receiver, cx, WebSocket::poll_recv_part)
         })
         .await
+    }
+
+    /// As [`WebSocket::recv_event`].
+    pub async fn recv_event(&mut self) -> Option<Result<Event, Error>> {
+        poll_fn(|cx| self.shared.poll(Half::Receiver, cx, WebSocket::poll_data)).await
+    }
+
+    /// As [`WebSocket::closed`].
+    pub fn closed(&self) -> Option<Closed> {
+        self.shared.lock().closed().cloned()
     }
 }
 

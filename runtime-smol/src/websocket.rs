@@ -19,10 +19,10 @@ use smartsocket_core::{
 
 use crate::clock::{self, Clock};
 use crate::driver::Driver;
-use crate::error::Error;
 use crate::live::Leash;
 use crate::split::{Receiver, Sender, split};
 use crate::stream::Stream;
+use smartsocket_core::websocket::Error;
 
 /// A WebSocket connection over a byte stream, of either role.
 ///
@@ -135,6 +135,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             match poll_fn(|cx| self.driver.poll_event(cx)).await {
                 Some(Event::Open(opened)) => {
                     self.opened = Some(opened);
+                    // The peer waits for the answer, whatever the application
+                    // does first. What does not fit goes with the next call.
+                    poll_fn(|cx| Poll::Ready(self.driver.poll_flush(cx).is_ready())).await;
                     return Ok(self);
                 }
                 Some(Event::Request(ticket)) => {
@@ -180,6 +183,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// count as one part. Otherwise as [`recv`](Self::recv).
     pub async fn recv_part(&mut self) -> Option<Result<Part, Error>> {
         poll_fn(|cx| self.poll_recv_part(cx)).await
+    }
+
+    /// The next event of a connection whose pings and pongs are of interest:
+    /// those come with [`Config::control_events`], beside messages and parts.
+    /// Otherwise as [`recv`](Self::recv).
+    pub async fn recv_event(&mut self) -> Option<Result<Event, Error>> {
+        poll_fn(|cx| self.poll_data(cx)).await
     }
 
     /// Queues a message, and writes at once unless messages that came with
@@ -361,7 +371,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         self.driver.wants_turn()
     }
 
-    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Event, Error>>> {
+    pub(crate) fn start_ping(&mut self, payload: Bytes) -> Result<(), Refused> {
+        self.driver.machine.ping(self.driver.now(), payload)
+    }
+
+    pub(crate) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Event, Error>>> {
         loop {
             match ready!(self.driver.poll_event(cx)) {
                 Some(Event::Closed(closed)) => self.driver.closed = Some(closed),

@@ -75,6 +75,7 @@ def main():
         return status not in allowed and not named
 
     bad = not report
+    counts = collections.Counter()
     if bad:
         print("no case has run")
     for agent, cases in sorted(report.items()):
@@ -93,6 +94,11 @@ def main():
                 for names, mark in ((sorted(set(by_status[status]) - set(wrong)), ""), (wrong, " !")):
                     if names:
                         print(f"    {status}{mark}:", compact(names, cases))
+        for case, result in cases.items():
+            statuses = result["behavior"], result["behaviorClose"]
+            wrong = any(is_bad(case, status) for status in statuses)
+            counts["failed" if wrong else "unimplemented" if "UNIMPLEMENTED" in statuses else "passed"] += 1
+    print(", ".join(f"{counts[verdict]} {verdict}" for verdict in ("passed", "failed", "unimplemented")))
     return 1 if bad else 0
 
 

@@ -2,7 +2,7 @@
 # Real peers against our servers, and our client against theirs. Prints `ok NAME`
 # or `FAIL NAME: reason` for each check.
 #
-# BIN names a directory with smartsocket and std-echo, to test these instead of
+# TEST_BIN names a directory with smartsocket and std-echo, to test these instead of
 # building. Logs and the screenshot are in tests/.cache/interop.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -14,8 +14,8 @@ rm -rf "$out"
 mkdir -p "$out"
 results=$out/results.txt
 
-if [ -z "${BIN:-}" ]; then
-    BIN=$("$here/../build.sh" program std)
+if [ -z "${TEST_BIN:-}" ]; then
+    TEST_BIN=$("$here/../build.sh" program std)
 fi
 python=$cache/python/bin/python
 "$here/certs.sh" "$out/certs"
@@ -119,20 +119,20 @@ our_client() { # NAME SERVER-COMMAND...
     fi
     url=$(head -n 1 "$out/$name.log")
     case $url in wss:*) trust=(--ca "$ca") ;; esac
-    peer "$name" node "$here/connect.mjs" "$BIN/smartsocket" "$url" "$name" "${trust[@]}"
+    peer "$name" node "$here/connect.mjs" "$TEST_BIN/smartsocket" "$url" "$name" "${trust[@]}"
     stop || :
 }
 
 : >"$results"
 port=$(free_port)
-our_server smol-plain ws "$port" "$BIN/smartsocket" serve --host 127.0.0.1 --port "$port"
+our_server smol-plain ws "$port" "$TEST_BIN/smartsocket" serve --host 127.0.0.1 --port "$port"
 port=$(free_port)
-our_server smol-tls wss "$port" "$BIN/smartsocket" serve --host 127.0.0.1 --port "$port" \
+our_server smol-tls wss "$port" "$TEST_BIN/smartsocket" serve --host 127.0.0.1 --port "$port" \
     --tls-cert "${pair[0]}" --tls-key "${pair[1]}"
 port=$(free_port)
-our_server std-plain ws "$port" "$BIN/std-echo" "127.0.0.1:$port" --deflate
+our_server std-plain ws "$port" "$TEST_BIN/std-echo" "127.0.0.1:$port" --deflate
 port=$(free_port)
-our_server std-tls wss "$port" "$BIN/std-echo" "127.0.0.1:$port" --deflate \
+our_server std-tls wss "$port" "$TEST_BIN/std-echo" "127.0.0.1:$port" --deflate \
     --tls-cert "${pair[0]}" --tls-key "${pair[1]}"
 
 node=(node "$here/node_ws.mjs" server)

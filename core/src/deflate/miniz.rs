@@ -82,7 +82,7 @@ impl Decompress for Decompressor {
         out[..written].copy_from_slice(&self.buffer[start..self.end]);
         // All failures are negative.
         if (status as i8) < 0 {
-            return Err(Corrupt);
+            return Err(Corrupt { written });
         }
         let end = status == TINFLStatus::Done;
         Ok(Step { read, written, end })

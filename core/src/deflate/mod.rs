@@ -20,6 +20,8 @@ mod codec;
 mod miniz;
 mod negotiate;
 mod pool;
+#[cfg(test)]
+mod tests;
 #[cfg(feature = "zlib-rs")]
 mod zlib;
 

@@ -111,7 +111,9 @@ impl Decompressor {
         let status = self
             .inner
             .decompress(input, out, flush)
-            .map_err(|_| Corrupt)?;
+            .map_err(|_| Corrupt {
+                written: (self.inner.total_out() - written) as usize,
+            })?;
         Ok(Step {
             read: (self.inner.total_in() - read) as usize,
             written: (self.inner.total_out() - written) as usize,

@@ -57,8 +57,8 @@ pub struct Config {
     /// Close with 1000 after this time without a message in either direction;
     /// pings do not count. Default off.
     pub idle_timeout: Option<Duration>,
-    /// From our close frame to the peer's, and again to the end of the
-    /// stream. Default 5 s.
+    /// From our close frame (as long as bytes before it move, from the last of
+    /// them) to the peer's, and again to the end of the stream. Default 5 s.
     pub close_timeout: Duration,
     /// The connection is dropped when bytes wait to be sent and the peer
     /// takes none of them for this time. Default 10 s.

@@ -1,4 +1,5 @@
-//! States, deadlines and outputs of one endpoint.
+//! States, inputs and outputs of one endpoint. `deadlines` and `ending` are
+//! parts of it; so are `handshake` and `secure`.
 //!
 //! ```text
 //! Handshake ──► Open ──► Closing ──► Ending ──► Ended
@@ -14,7 +15,6 @@
 
 use alloc::boxed::Box;
 use core::mem;
-use core::time::Duration;
 
 use bytes::Bytes;
 
@@ -22,13 +22,12 @@ use crate::code::CloseCode;
 use crate::error::{Fault, Refused};
 use crate::frame::header::MAX_CONTROL;
 use crate::http::{Response, UpgradeRequest};
-use crate::message::{Message, Utf8Bytes};
+use crate::message::Message;
 use crate::time::Tick;
 
-#[cfg(feature = "tls")]
-use super::Config;
 use super::codec::Codec;
-use super::event::{Cause, Closed, Deadline, Event, Negotiated, Output, Stats, Violation};
+use super::deadlines::after;
+use super::event::{Cause, Closed, Event, Negotiated, Output, Stats};
 use super::handshake::Handshake;
 use super::receive::{Received, Receiver};
 use super::send::Sender;
@@ -36,10 +35,9 @@ use super::wire::Wire;
 use super::{ClientError, Fill, Role, Shared};
 
 #[cfg(feature = "tls")]
+use super::secure::Tls;
+#[cfg(feature = "tls")]
 use crate::tls::Layer;
-
-/// Bytes discarded while ending before the peer is cut off.
-const MAX_DISCARD: u64 = 16 << 20;
 
 #[derive(Debug)]
 pub(super) enum Phase {
@@ -52,20 +50,22 @@ pub(super) enum Phase {
 
 /// What has been told the embedder, and what it told us.
 #[derive(Debug, Default)]
-struct Flags {
+pub(super) struct Flags {
     /// `Transmit` is told and the wire has not drained since.
-    announced: bool,
+    pub(super) announced: bool,
     /// `Closed` is told.
-    told: bool,
+    pub(super) told: bool,
     /// `Shutdown` is told, or need not be.
-    shut: bool,
+    pub(super) shut: bool,
     /// `Close` is told.
-    dropped: bool,
+    pub(super) dropped: bool,
     /// The peer's stream ended.
-    eof: bool,
+    pub(super) eof: bool,
+    /// The stream failed: nothing can be sent any more.
+    pub(super) broken: bool,
     /// Reading should rest; and whether that is told.
-    pause: bool,
-    paused: bool,
+    pub(super) pause: bool,
+    pub(super) paused: bool,
 }
 
 /// One RFC 6455 endpoint.
@@ -73,36 +73,28 @@ struct Flags {
 pub(crate) struct Endpoint {
     pub(super) role: Role,
     pub(super) phase: Phase,
-    receiver: Receiver,
-    sender: Sender,
-    codec: Option<Box<Codec>>,
+    pub(super) receiver: Receiver,
+    pub(super) sender: Sender,
+    pub(super) codec: Option<Box<Codec>>,
     #[cfg(feature = "tls")]
-    tls: Option<Box<Tls>>,
+    pub(super) tls: Option<Box<Tls>>,
     /// The outcome, while events before it wait.
-    end: Option<Box<Closed>>,
-    flags: Flags,
-    clock: Tick,
+    pub(super) end: Option<Box<Closed>>,
+    pub(super) flags: Flags,
+    pub(super) clock: Tick,
     /// When the handshake, or the closing, must be over.
-    deadline: Tick,
+    pub(super) deadline: Tick,
     /// When the last byte came.
-    heard: Tick,
+    pub(super) heard: Tick,
     /// When the last message came or went.
-    active: Tick,
-    /// When the peer last took a byte, or the wire was last empty.
-    progress: Tick,
+    pub(super) active: Tick,
+    /// When the peer last took a byte, or the embedder was told of some.
+    pub(super) progress: Tick,
     /// The keepalive ping that waits for its pong.
-    ping: Option<(Tick, [u8; 8])>,
+    pub(super) ping: Option<(Tick, [u8; 8])>,
     /// Bytes thrown away while ending.
-    discarded: u64,
-    stats: Stats,
-}
-
-/// TLS under the frames: plain bytes wait in the sender's wire, records here.
-#[cfg(feature = "tls")]
-#[derive(Debug)]
-struct Tls {
-    layer: Layer,
-    wire: Wire,
+    pub(super) discarded: u64,
+    pub(super) stats: Stats,
 }
 
 impl Endpoint {
@@ -113,22 +105,6 @@ impl Endpoint {
         #[cfg(feature = "tls")]
         let endpoint = endpoint.secured(&shared.config);
         endpoint
-    }
-
-    /// Puts TLS below, if the configuration has it.
-    #[cfg(feature = "tls")]
-    fn secured(mut self, config: &Config) -> Self {
-        match config.server_tls.as_ref().map(Layer::server) {
-            None => {}
-            Some(Ok(layer)) => {
-                self.tls = Some(Box::new(Tls {
-                    layer,
-                    wire: Wire::default(),
-                }))
-            }
-            Some(Err(error)) => self.end(Cause::Tls(error)),
-        }
-        self
     }
 
     pub(crate) fn client(
@@ -142,10 +118,7 @@ impl Endpoint {
             (None, true) => return Err(ClientError::NoTls),
             (Some(tls), true) => {
                 let layer = Layer::client(tls, request.url().host()).map_err(ClientError::Tls)?;
-                Some(Box::new(Tls {
-                    layer,
-                    wire: Wire::default(),
-                }))
+                Some(Tls::new(layer))
             }
         };
         #[cfg(not(feature = "tls"))]
@@ -210,6 +183,9 @@ impl Endpoint {
     #[inline]
     pub(crate) fn handle_bytes(&mut self, shared: &mut Shared, now: Tick, data: &mut [u8]) {
         let now = self.tick(now);
+        if data.is_empty() {
+            return;
+        }
         self.heard = now;
         self.stats.received_bytes += data.len() as u64;
         #[cfg(feature = "tls")]
@@ -238,38 +214,6 @@ impl Endpoint {
             };
             data = &mut data[used..];
         }
-    }
-
-    #[cfg(feature = "tls")]
-    fn handle_cipher(&mut self, shared: &mut Shared, now: Tick, mut data: &[u8]) {
-        let mut plain = mem::take(&mut shared.scratch);
-        while !data.is_empty() {
-            let Some(tls) = &mut self.tls else { break };
-            plain.clear();
-            let (used, failure) = match tls.layer.open(data, &mut plain) {
-                Ok(opened) => {
-                    if opened.closed {
-                        self.flags.eof = true;
-                    }
-                    (opened.consumed, None)
-                }
-                Err(error) => (data.len(), Some(error)),
-            };
-            // The scratch must be free for inflating what came.
-            let mut frames = mem::take(&mut plain);
-            self.handle_plain(shared, now, &mut frames);
-            plain = frames;
-            if let Some(error) = failure {
-                self.end(Cause::Tls(error));
-                break;
-            }
-            if self.flags.eof {
-                self.handle_eof(now);
-                break;
-            }
-            data = &data[used..];
-        }
-        shared.keep_scratch(plain);
     }
 
     pub(crate) fn take_fill(&mut self, shared: &Shared) -> Option<Fill> {
@@ -302,13 +246,17 @@ impl Endpoint {
         }
     }
 
-    pub(crate) fn handle_eof(&mut self, now: Tick) {
+    pub(crate) fn handle_eof(&mut self, shared: &Shared, now: Tick) {
         self.tick(now);
-        self.flags.eof = true;
+        if mem::replace(&mut self.flags.eof, true) {
+            return;
+        }
         match &self.phase {
-            // Who sent a whole request may end its stream and still read the
-            // answer.
-            Phase::Handshake(handshake) if handshake.is_deciding() => {}
+            // Who sent a whole HTTP request may end its stream and still read
+            // the answer, if that comes soon.
+            Phase::Handshake(handshake) if handshake.is_plain() => {
+                self.deadline = self.clock + shared.config.close_timeout;
+            }
             Phase::Handshake(_) => {
                 self.refused();
                 self.end(Cause::Eof);
@@ -323,10 +271,11 @@ impl Endpoint {
             // The peer's close frame is the better explanation of a reset
             // that follows it.
             Some(_) => {}
-            None if self.flags.told => self.phase = Phase::Ended,
             None => self.end(Cause::Fault(fault)),
         }
+        self.phase = Phase::Ended;
         self.flags.eof = true;
+        self.flags.broken = true;
         self.sender = Sender::new(self.role);
         #[cfg(feature = "tls")]
         if let Some(tls) = &mut self.tls {
@@ -334,74 +283,21 @@ impl Endpoint {
         }
     }
 
-    pub(crate) fn handle_timeout(&mut self, shared: &mut Shared, now: Tick) {
-        let now = self.tick(now);
-        if now < self.due(shared) {
-            return;
-        }
-        if now >= self.deadline {
-            self.deadline = Tick::MAX;
-            match &self.phase {
-                Phase::Handshake(handshake) => {
-                    let body = matches!(**handshake, Handshake::Body { .. });
-                    match (body, self.role, self.is_secure()) {
-                        (true, _, _) => self.refused(),
-                        // Whoever sent half a request learns what was wrong.
-                        (false, Role::Server, false) => {
-                            let response = Response::text(408, "the request took too long\n");
-                            self.respond(
-                                shared,
-                                response,
-                                false,
-                                Some(Cause::Timeout(Deadline::Handshake)),
-                            );
-                        }
-                        (false, _, _) => self.end(Cause::Timeout(Deadline::Handshake)),
-                    }
-                }
-                Phase::Closing => self.end(Cause::Timeout(Deadline::Close)),
-                Phase::Ending => self.phase = Phase::Ended,
-                Phase::Open | Phase::Ended => {}
-            }
-        }
-        if now >= self.write_deadline(shared) {
-            self.progress = Tick::MAX;
-            self.end(Cause::Timeout(Deadline::Write));
-            if self.flags.told {
-                self.phase = Phase::Ended;
-            }
-        }
-        if now >= self.idle_deadline(shared) {
-            self.active = Tick::MAX;
-            self.end(Cause::Timeout(Deadline::Idle));
-        }
-        if now >= self.liveness_deadline(shared) {
-            match self.ping {
-                Some((sent, _)) if sent >= self.heard => {
-                    self.ping = None;
-                    self.heard = Tick::MAX;
-                    self.end(Cause::Timeout(Deadline::Pong));
-                }
-                _ => {
-                    let nonce = shared.entropy.nonce();
-                    self.ping = Some((now, nonce));
-                    self.sender.ping(Bytes::copy_from_slice(&nonce));
-                }
-            }
-        }
-    }
-
     #[inline]
     pub(crate) fn transmitted(&mut self, shared: &mut Shared, now: Tick, n: usize) {
         let now = self.tick(now);
-        if n > 0 {
-            self.progress = now;
+        if n == 0 {
+            return;
         }
+        self.progress = now;
         self.stats.sent_bytes += n as u64;
         self.wire_mut().advance(n);
         self.refill(shared);
         if self.wire().is_empty() {
             self.flags.announced = false;
+        } else if matches!(self.phase, Phase::Closing) {
+            // The peer can answer a close frame only after what is before it.
+            self.deadline = now + shared.config.close_timeout;
         }
         if self.sender.pressed && self.buffered() <= shared.config.max_queued_bytes / 2 {
             self.sender.pressed = false;
@@ -429,12 +325,8 @@ impl Endpoint {
                 return Err((message, Refused::Closed));
             }
         }
-        let idle = self.wire().is_empty();
         self.sender
             .send(shared, self.codec.as_deref_mut(), message, last)?;
-        if idle {
-            self.progress = now;
-        }
         self.active = now;
         self.stats.sent_messages += u64::from(last);
         Ok(())
@@ -528,9 +420,10 @@ impl Endpoint {
     }
 
     pub(crate) fn next_timeout(&self, shared: &Shared) -> Option<Tick> {
+        let ended = matches!(self.phase, Phase::Ended);
         let waits = self.has_event(shared)
             || self.flags.pause != self.flags.paused
-            || (!self.flags.announced && self.has_unsent())
+            || (!ended && !self.flags.announced && self.has_unsent())
             || match self.phase {
                 Phase::Ended => !self.flags.dropped,
                 Phase::Ending => !self.has_unsent() && (!self.flags.shut || self.flags.eof),
@@ -672,123 +565,9 @@ impl Endpoint {
         }
     }
 
-    pub(super) fn violate(&mut self, violation: Violation) {
-        self.end(Cause::Violation(violation));
-    }
-
-    /// Notes how the connection ended, once.
-    pub(super) fn end(&mut self, cause: Cause) {
-        if self.end.is_some() || self.flags.told {
-            return;
-        }
-        let (code, reason) = match &cause {
-            Cause::Violation(violation) => (
-                violation.code(),
-                Utf8Bytes::from(alloc::format!("{violation}")),
-            ),
-            Cause::Timeout(Deadline::Idle) => (CloseCode::NORMAL, Utf8Bytes::from_static("idle")),
-            #[cfg(feature = "tls")]
-            Cause::Tls(_) => (CloseCode::TLS, Utf8Bytes::default()),
-            Cause::Local
-            | Cause::Peer
-            | Cause::Eof
-            | Cause::Timeout(_)
-            | Cause::Head(_)
-            | Cause::Handshake(_)
-            | Cause::Answered(_)
-            | Cause::Refused(_)
-            | Cause::Fault(_) => (CloseCode::ABNORMAL, Utf8Bytes::default()),
-        };
-        self.end = Some(Box::new(Closed {
-            code,
-            reason,
-            cause,
-        }));
-    }
-
-    /// Acts on the outcome and tells it.
-    fn settle(&mut self, shared: &mut Shared, closed: Box<Closed>) -> Output {
-        let upgraded = matches!(self.phase, Phase::Open | Phase::Closing);
-        let open = matches!(self.phase, Phase::Open);
-        self.phase = match &closed.cause {
-            Cause::Peer => {
-                // The code that came goes back (RFC 6455 §5.5.1).
-                self.sender.close(closed.code, "");
-                Phase::Ending
-            }
-            Cause::Local if upgraded => Phase::Ending,
-            Cause::Violation(_) | Cause::Timeout(Deadline::Idle) if upgraded => {
-                if open {
-                    self.sender.abandon();
-                    self.sender.close(closed.code, &closed.reason);
-                }
-                Phase::Ending
-            }
-            Cause::Answered(_) | Cause::Head(_) | Cause::Timeout(Deadline::Handshake)
-                if self.role == Role::Server =>
-            {
-                Phase::Ending
-            }
-            #[cfg(feature = "tls")]
-            Cause::Tls(_) => Phase::Ending,
-            Cause::Eof if self.role == Role::Server && !upgraded => Phase::Ending,
-            Cause::Local
-            | Cause::Violation(_)
-            | Cause::Timeout(_)
-            | Cause::Eof
-            | Cause::Head(_)
-            | Cause::Handshake(_)
-            | Cause::Answered(_)
-            | Cause::Refused(_)
-            | Cause::Fault(_) => Phase::Ended,
-        };
-        // A client lets the server end the stream first (RFC 6455 §7.1.1);
-        // one that failed the connection does not wait for that.
-        self.flags.shut =
-            self.role == Role::Client && matches!(closed.cause, Cause::Peer | Cause::Local);
-        self.flags.told = true;
-        self.deadline = self.clock + shared.config.close_timeout;
-        self.receiver.clear();
-        if let Some(codec) = &mut self.codec {
-            codec.release(&mut shared.pool);
-        }
-        Output::Event(Event::Closed(closed))
-    }
-
-    /// All is sent; what is left is to end the stream.
-    fn poll_ending(&mut self) -> Option<Output> {
-        if !mem::replace(&mut self.flags.shut, true) {
-            #[cfg(feature = "tls")]
-            if let Some(tls) = &mut self.tls {
-                tls.layer.close();
-                tls.collect();
-                if !tls.wire.is_empty() {
-                    self.flags.shut = false;
-                    self.flags.announced = true;
-                    self.progress = self.clock;
-                    return Some(Output::Transmit);
-                }
-            }
-            return Some(Output::Shutdown);
-        }
-        if self.flags.eof {
-            self.phase = Phase::Ended;
-            self.flags.dropped = true;
-            return Some(Output::Close);
-        }
-        None
-    }
-
-    fn discard(&mut self, n: usize) {
-        self.discarded += n as u64;
-        if self.discarded > MAX_DISCARD && matches!(self.phase, Phase::Ending) {
-            self.phase = Phase::Ended;
-        }
-    }
-
     /// Brings what the sender has as far towards the socket as it may go.
     #[inline]
-    fn refill(&mut self, shared: &mut Shared) {
+    pub(super) fn refill(&mut self, shared: &mut Shared) {
         self.sender.refill(shared);
         self.sender.wire.seal();
         #[cfg(feature = "tls")]
@@ -799,7 +578,7 @@ impl Endpoint {
 
     /// The queue in front of the socket.
     #[inline]
-    fn wire(&self) -> &Wire {
+    pub(super) fn wire(&self) -> &Wire {
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.tls {
             return &tls.wire;
@@ -808,7 +587,7 @@ impl Endpoint {
     }
 
     #[inline]
-    fn wire_mut(&mut self) -> &mut Wire {
+    pub(super) fn wire_mut(&mut self) -> &mut Wire {
         #[cfg(feature = "tls")]
         if let Some(tls) = &mut self.tls {
             return &mut tls.wire;
@@ -826,76 +605,4 @@ impl Endpoint {
         }
         !self.sender.is_empty()
     }
-
-    // Deadlines
-
-    /// The next of them.
-    fn due(&self, shared: &Shared) -> Tick {
-        let rests = matches!(&self.phase, Phase::Handshake(handshake) if handshake.is_deciding());
-        let phase = if rests { Tick::MAX } else { self.deadline };
-        phase
-            .min(self.write_deadline(shared))
-            .min(self.idle_deadline(shared))
-            .min(self.liveness_deadline(shared))
-    }
-
-    fn write_deadline(&self, shared: &Shared) -> Tick {
-        if self.wire().is_empty() || matches!(self.phase, Phase::Ended) {
-            Tick::MAX
-        } else {
-            after(self.progress, shared.config.write_timeout)
-        }
-    }
-
-    fn idle_deadline(&self, shared: &Shared) -> Tick {
-        if matches!(self.phase, Phase::Open) {
-            after(self.active, shared.config.idle_timeout)
-        } else {
-            Tick::MAX
-        }
-    }
-
-    fn liveness_deadline(&self, shared: &Shared) -> Tick {
-        match (&self.phase, self.ping) {
-            (Phase::Open, _) if shared.config.ping_interval.is_none() => Tick::MAX,
-            (Phase::Open, Some((sent, _))) if sent >= self.heard => {
-                sent + shared.config.pong_timeout
-            }
-            (Phase::Open, _) => after(self.heard, shared.config.ping_interval),
-            _ => Tick::MAX,
-        }
-    }
-}
-
-#[cfg(feature = "tls")]
-impl Tls {
-    /// Makes records of what the sender has, a wire's worth at a time, so that
-    /// a queue is not held twice.
-    fn seal(&mut self, sender: &mut Sender, shared: &mut Shared) {
-        const TARGET: usize = 64 * 1024;
-        self.collect();
-        while self.wire.len() < TARGET && !self.layer.is_handshaking() {
-            let Some(plain) = sender.wire.pop() else {
-                break;
-            };
-            for piece in plain.chunks(TARGET) {
-                self.layer.seal(piece);
-                self.collect();
-            }
-            sender.refill(shared);
-            sender.wire.seal();
-        }
-    }
-
-    fn collect(&mut self) {
-        if self.layer.wants_write() {
-            let mut records = alloc::vec::Vec::new();
-            self.layer.take_output(&mut records);
-            self.wire.push(records.into());
-        }
-    }
-}
-
-fn after(start: Tick, delay: Option<Duration>) -> Tick {
-    delay.map_or(Tick::MAX, |delay| start + delay)
 }

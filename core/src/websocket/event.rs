@@ -94,13 +94,14 @@ pub struct Negotiated {
 #[derive(Debug)]
 #[must_use]
 pub struct Ticket {
-    pub(crate) request: Request,
+    /// Boxed: a rare event should not make the frequent ones larger.
+    pub(crate) request: Box<Request>,
     pub(crate) upgrade: bool,
 }
 
 impl Ticket {
     /// The request: path, headers, cookies, authorization.
-    pub const fn request(&self) -> &Request {
+    pub fn request(&self) -> &Request {
         &self.request
     }
 
@@ -147,7 +148,7 @@ pub struct Accept {
 #[derive(Debug)]
 #[must_use]
 pub struct Decision {
-    pub(crate) request: Request,
+    pub(crate) request: Box<Request>,
     pub(crate) answer: Answer,
 }
 
@@ -295,7 +296,9 @@ pub enum Violation {
     NotContinued,
     /// RFC 6455 §8.1: text that is not UTF-8.
     NotUtf8,
-    /// RFC 6455 §7.4: a close code nobody may send, or half of one.
+    /// RFC 6455 §5.5.1: a close frame of one byte, half a code.
+    CloseLength,
+    /// RFC 6455 §7.4: a close code nobody may send.
     CloseCode(u16),
     /// A frame above [`Config::max_frame`](crate::Config::max_frame).
     FrameTooBig {
@@ -335,6 +338,7 @@ impl Violation {
             | Self::Masked
             | Self::NothingToContinue
             | Self::NotContinued
+            | Self::CloseLength
             | Self::CloseCode(_) => CloseCode::PROTOCOL,
             Self::NotUtf8 | Self::Inflate => CloseCode::INVALID_DATA,
             Self::FrameTooBig { .. } | Self::MessageTooBig { .. } | Self::InflateRatio => {
@@ -358,6 +362,7 @@ impl fmt::Display for Violation {
             Self::NothingToContinue => f.write_str("continuation without a message"),
             Self::NotContinued => f.write_str("new message inside a fragmented one"),
             Self::NotUtf8 => f.write_str("text is not UTF-8"),
+            Self::CloseLength => f.write_str("close frame with half a code"),
             Self::CloseCode(code) => write!(f, "close code {code} must not be sent"),
             Self::FrameTooBig { size, max } => {
                 write!(f, "frame size of {size} exceeds maximum of {max}")

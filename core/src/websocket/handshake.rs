@@ -79,6 +79,11 @@ impl Handshake {
         )
     }
 
+    /// Whether the application decides about a request that is no upgrade.
+    pub(super) const fn is_plain(&self) -> bool {
+        matches!(self, Self::Deciding { upgrade: None, .. })
+    }
+
     pub(super) const fn is_deciding(&self) -> bool {
         matches!(self, Self::Deciding { .. })
     }
@@ -112,14 +117,16 @@ impl Endpoint {
                 }
             },
             Handshake::Deciding { upgrade, mut early } => {
-                early.extend_from_slice(data);
-                let len = early.len();
-                self.phase = Phase::Handshake(Box::new(Handshake::Deciding { upgrade, early }));
+                let len = early.len() + data.len();
                 if len > EARLY_MAX {
                     self.violate(Violation::TooEarly);
-                } else if len > EARLY_PAUSE {
-                    self.pause();
+                } else {
+                    early.extend_from_slice(data);
+                    if len > EARLY_PAUSE {
+                        self.pause();
+                    }
                 }
+                self.phase = Phase::Handshake(Box::new(Handshake::Deciding { upgrade, early }));
                 data.len()
             }
             Handshake::Response {
@@ -190,7 +197,7 @@ impl Endpoint {
         let upgrade = upgrade.take();
         match (decision.answer, upgrade) {
             (Answer::Accept(accept), Some(upgrade)) => {
-                self.accept(shared, now, upgrade, accept, decision.request);
+                self.accept(shared, now, upgrade, accept, *decision.request);
             }
             // `Ticket::accept` makes a response of this; an answer to another
             // connection's ticket could still come here.
@@ -223,7 +230,7 @@ impl Endpoint {
             }
             upgrade => {
                 let ticket = Ticket {
-                    request,
+                    request: Box::new(request),
                     upgrade: upgrade.is_some(),
                 };
                 self.phase = Phase::Handshake(Box::new(Handshake::Deciding {

@@ -1,16 +1,21 @@
 //! One WebSocket endpoint, either role (RFC 6455): the central machine.
 //!
-//! `endpoint` holds the states and deadlines, `handshake` the opening,
-//! `receive` the way in, `send` and `wire` the way out, `codec` one
-//! connection's compression. [`WebSocket`] is an endpoint with what it needs
-//! around it.
+//! `endpoint` holds the states, `deadlines` the time, `handshake` the opening,
+//! `ending` the end, `secure` the TLS below, `receive` the way in, `send` and
+//! `wire` the way out, `codec` one connection's compression. [`WebSocket`] is an
+//! endpoint with what it needs around it.
 
 mod codec;
 mod config;
+mod deadlines;
+mod ending;
 mod endpoint;
+mod error;
 mod event;
 mod handshake;
 mod receive;
+#[cfg(feature = "tls")]
+mod secure;
 mod send;
 mod wire;
 
@@ -32,6 +37,7 @@ use crate::time::Tick;
 use endpoint::Endpoint;
 
 pub use config::Config;
+pub use error::Error;
 pub use event::{
     Accept, Cause, Closed, Deadline, Decision, Event, Negotiated, Opened, Output, Part, Stats,
     Ticket, Violation,
@@ -180,7 +186,7 @@ impl WebSocket {
 
     /// The peer ended its direction of the stream.
     pub fn handle_eof(&mut self, now: Tick) {
-        self.endpoint.handle_eof(now);
+        self.endpoint.handle_eof(&self.shared, now);
     }
 
     /// The network or the system failed; the connection ends at once.

@@ -138,6 +138,7 @@ impl Receiver {
     pub(super) fn take_fill(&mut self, config: &Config) -> Option<Fill> {
         let frame = self.frame.as_ref()?;
         let assembly = self.message.as_deref_mut()?;
+        let expected = assembly.expected(frame.fin);
         let Body::Binary(buf) = &mut assembly.body else {
             return None;
         };
@@ -146,6 +147,8 @@ impl Receiver {
             || assembly.lent
             || config.streaming
             || frame.remaining() < FILL
+            // The room is to be no more than what came already.
+            || (buf.len() as u64) < FILL
         {
             return None;
         }
@@ -153,9 +156,11 @@ impl Receiver {
         let mut buf = mem::take(buf);
         let room = usize::try_from(frame.remaining())
             .unwrap_or(usize::MAX)
-            .min(start.max(64 * 1024));
-        let expected = usize::try_from(assembly.announced).unwrap_or(usize::MAX);
-        buf.reserve_exact(growth(start, buf.capacity(), room, expected));
+            .min(start);
+        let need = start + room;
+        if need > buf.capacity() {
+            buf.reserve_exact((2 * start).min(expected).max(need) - start);
+        }
         assembly.lent = true;
         Some(Fill { buf, room, start })
     }
@@ -217,12 +222,11 @@ impl Receiver {
         data: &[u8],
     ) -> Result<Option<usize>, Violation> {
         let (header, used) = if self.spilled == 0 {
-            match Header::decode(data)? {
+            match self.decode(data)? {
                 Some(whole) => whole,
                 None => {
                     self.spill[..data.len()].copy_from_slice(data);
                     self.spilled = data.len() as u8;
-                    self.check_mask_bit()?;
                     return Ok(None);
                 }
             }
@@ -230,14 +234,13 @@ impl Receiver {
             let held = usize::from(self.spilled);
             let more = data.len().min(MAX_HEADER - held);
             self.spill[held..held + more].copy_from_slice(&data[..more]);
-            match Header::decode(&self.spill[..held + more])? {
+            match self.decode(&self.spill[..held + more])? {
                 Some((header, size)) => {
                     self.spilled = 0;
                     (header, size - held)
                 }
                 None => {
                     self.spilled += more as u8;
-                    self.check_mask_bit()?;
                     return Ok(None);
                 }
             }
@@ -247,16 +250,32 @@ impl Receiver {
         Ok(Some(used))
     }
 
-    /// The mask bit is known two bytes in: no need to wait for a long length.
-    fn check_mask_bit(&self) -> Result<(), Violation> {
-        if self.spilled < 2 {
-            return Ok(());
+    /// Reads a header and judges its mask bit. That is known two bytes in, so
+    /// it neither waits for a long length nor comes after its faults.
+    #[inline]
+    fn decode(&self, data: &[u8]) -> Result<Option<(Header, usize)>, Violation> {
+        let decoded = Header::decode(data);
+        match (decoded, data) {
+            (Ok(Some((header, size))), _) if header.mask.is_some() == self.expects_mask() => {
+                return Ok(Some((header, size)));
+            }
+            (
+                Ok(_) | Err(HeaderError::LengthNotMinimal | HeaderError::LengthTooLarge),
+                [_, second, ..],
+            ) if (second & 0x80 != 0) != self.expects_mask() => {
+                return Err(match self.role {
+                    Role::Server => Violation::NotMasked,
+                    Role::Client => Violation::Masked,
+                });
+            }
+            (Ok(_) | Err(_), _) => {}
         }
-        match (self.role, self.spill[1] & 0x80 != 0) {
-            (Role::Server, false) => Err(Violation::NotMasked),
-            (Role::Client, true) => Err(Violation::Masked),
-            (Role::Server, true) | (Role::Client, false) => Ok(()),
-        }
+        Ok(decoded?)
+    }
+
+    /// Clients mask, servers do not (RFC 6455 §5.1).
+    const fn expects_mask(&self) -> bool {
+        matches!(self.role, Role::Server)
     }
 
     /// Judges a header against the state of the connection, before any of its
@@ -268,16 +287,10 @@ impl Receiver {
         deflate: bool,
         header: Header,
     ) -> Result<Frame, Violation> {
-        let mask = match (self.role, header.mask) {
-            (Role::Server, Some(key)) => key,
-            (Role::Server, None) => return Err(Violation::NotMasked),
-            (Role::Client, None) => [0; 4],
-            (Role::Client, Some(_)) => return Err(Violation::Masked),
-        };
         let frame = Frame {
             opcode: header.opcode,
             fin: header.fin,
-            mask,
+            mask: header.mask.unwrap_or_default(),
             done: 0,
             length: header.length,
         };
@@ -417,11 +430,12 @@ impl Receiver {
             let result = codec
                 .inflate(&mut shared.pool, piece, last, &limits, &mut inflated)
                 .map_err(|error| Violation::inflate(&error, shared.config.max_message));
-            let result = result.and_then(|()| assembly.push(&inflated));
+            // Text is judged up to the fault, as it is when it comes in pieces.
+            let result = assembly.push(&inflated, false).and(result);
             shared.keep_scratch(inflated);
             result?;
         } else {
-            assembly.push(piece)?;
+            assembly.push(piece, frame.fin)?;
         }
         if last {
             return self.finish(shared.config.streaming);
@@ -437,11 +451,16 @@ impl Receiver {
             return Ok(None);
         };
         let data = match assembly.body {
-            Body::Text(text, utf8) => {
+            Body::Text(mut text, utf8) => {
                 utf8.finish().map_err(|_| Violation::NotUtf8)?;
+                text.shrink_to_fit();
                 Message::text(text)
             }
-            Body::Binary(data) => Message::binary(data),
+            Body::Binary(mut data) => {
+                // What was fragmented or inflated grew by doubling.
+                data.shrink_to_fit();
+                Message::binary(data)
+            }
         };
         Ok(Some(if streaming {
             Received::Part(Part { data, last: true })
@@ -452,15 +471,13 @@ impl Receiver {
 }
 
 impl Assembly {
+    /// Appends a piece; `last` says that it is of the last frame.
     #[inline]
-    fn push(&mut self, piece: &[u8]) -> Result<(), Violation> {
-        // Inflated data have no announced length.
-        let expected = if self.compressed {
-            u64::MAX
-        } else {
-            self.announced
-        };
-        let expected = usize::try_from(expected).unwrap_or(usize::MAX);
+    fn push(&mut self, piece: &[u8], last: bool) -> Result<(), Violation> {
+        if piece.is_empty() {
+            return Ok(());
+        }
+        let expected = self.expected(last);
         match &mut self.body {
             Body::Text(text, utf8) => {
                 text.reserve_exact(growth(
@@ -476,6 +493,17 @@ impl Assembly {
                 data.extend_from_slice(piece);
                 Ok(())
             }
+        }
+    }
+
+    /// How long the message will be, once that is known: not before its last
+    /// frame, and never of inflated data. Until then room grows by doubling,
+    /// or many small fragments would move it as many times.
+    fn expected(&self, last: bool) -> usize {
+        if last && !self.compressed {
+            usize::try_from(self.announced).unwrap_or(usize::MAX)
+        } else {
+            usize::MAX
         }
     }
 
@@ -516,7 +544,7 @@ impl From<HeaderError> for Violation {
 impl From<CloseError> for Violation {
     fn from(error: CloseError) -> Self {
         match error {
-            CloseError::Length => Self::CloseCode(0),
+            CloseError::Length => Self::CloseLength,
             CloseError::Code(code) => Self::CloseCode(code.into()),
             CloseError::Reason => Self::NotUtf8,
         }

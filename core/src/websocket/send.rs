@@ -28,6 +28,10 @@ const WIRE_TARGET: usize = 64 * 1024;
 /// only the latest (RFC 6455 §5.5.3 allows to answer no other).
 const PONG_ROOM: usize = 4 * 1024;
 
+/// What a message counts in the queue beyond its payload: a queue of empty
+/// messages is not free.
+const ENTRY: usize = size_of::<Outgoing>();
+
 /// The outgoing half of an endpoint.
 #[derive(Debug)]
 pub(super) struct Sender {
@@ -157,7 +161,7 @@ impl Sender {
                 last,
             );
         } else {
-            self.backlog_bytes += payload.len();
+            self.backlog_bytes += ENTRY + payload.len();
             self.backlog.push_back(Outgoing::Data {
                 opcode,
                 compressed: compressed && first,
@@ -188,7 +192,7 @@ impl Sender {
     /// Queues the close frame behind everything that was sent before.
     pub(super) fn close(&mut self, code: CloseCode, reason: &str) {
         let (payload, len) = close::encode(code, reason);
-        self.pong = None;
+        // A pong that waits still goes before it (RFC 6455 §5.5.2).
         self.ping = None;
         self.unfinished = None;
         self.backlog.push_back(Outgoing::Close {
@@ -245,6 +249,9 @@ impl Sender {
         let size = shared.config.fragment_size.max(1);
         let rest = (payload.len() > size).then(|| payload.split_off(size));
         self.backlog_bytes -= payload.len();
+        if rest.is_none() {
+            self.backlog_bytes -= ENTRY;
+        }
         let fin = last && rest.is_none();
         self.put(&mut shared.entropy, opcode, compressed, payload, fin);
         if let Some(payload) = rest {

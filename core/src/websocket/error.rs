@@ -1,12 +1,17 @@
-//! What can go wrong, in words a human can act on.
+//! What the users of an adapter can meet, in words a human can act on.
 
-use std::fmt;
+use alloc::boxed::Box;
+use alloc::string::String;
+use core::fmt;
 
-use smartsocket_core::http::{InvalidHeader, UrlError};
-use smartsocket_core::websocket::{ClientError, Closed};
-use smartsocket_core::{Fault, SendError};
+use crate::error::{Fault, SendError};
+use crate::http::{InvalidHeader, UrlError};
 
-/// An error of a connection or of opening one.
+use super::ClientError;
+use super::event::Closed;
+
+/// An error of a connection, or of opening one. The machine itself returns
+/// none of these; adapters make them of what it tells.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
@@ -27,6 +32,8 @@ pub enum Error {
     Closed(Box<Closed>),
     /// A message was not sent, and is in here.
     Send(Box<SendError>),
+    /// Nothing came within the time the caller gave; the connection lives on.
+    TimedOut,
 }
 
 impl Error {
@@ -38,7 +45,8 @@ impl Error {
             | Self::Header(_)
             | Self::Client(_)
             | Self::Connect { .. }
-            | Self::Send(_) => None,
+            | Self::Send(_)
+            | Self::TimedOut => None,
         }
     }
 }
@@ -52,11 +60,12 @@ impl fmt::Display for Error {
             Self::Connect { host, fault } => write!(f, "cannot connect to {host}: {fault}"),
             Self::Closed(closed) => closed.fmt(f),
             Self::Send(error) => error.fmt(f),
+            Self::TimedOut => f.write_str("no message within the given time"),
         }
     }
 }
 
-impl std::error::Error for Error {}
+impl core::error::Error for Error {}
 
 impl From<UrlError> for Error {
     fn from(error: UrlError) -> Self {

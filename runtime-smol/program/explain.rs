@@ -1,0 +1,236 @@
+//! What went wrong, and what to do about it.
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "errors that need no words of our own keep theirs"
+)]
+
+use std::time::Duration;
+
+use smartsocket_smol::http::{HeadError, Response, Url};
+use smartsocket_smol::tls::TlsError;
+use smartsocket_smol::{Cause, ClientError, CloseCode, Closed, Deadline, Error, Fault, Violation};
+
+use crate::output::printable;
+
+/// Lines of a refusal's body that are shown, and characters of a line.
+const BODY_LINES: usize = 5;
+const BODY_LINE: usize = 200;
+
+/// Why the program ends early.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// What a human needs to know.
+    pub(crate) text: String,
+    /// The exit code.
+    pub(crate) code: u8,
+}
+
+impl Failure {
+    /// Something did not work.
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            code: 1,
+        }
+    }
+
+    /// The command line asks for something that does not exist.
+    pub(crate) fn usage(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            code: 2,
+        }
+    }
+}
+
+/// Why a connection did not open.
+pub(crate) fn opening(error: &Error, url: &Url, timeout: Duration) -> Failure {
+    let place = url.authority_with_port();
+    let text = match error {
+        Error::Url(error) => return Failure::usage(format!("bad URL: {error}")),
+        Error::Header(error) => return Failure::usage(format!("bad option: {error}")),
+        Error::Client(ClientError::Tls(error)) => tls(error, &place),
+        Error::Client(error @ ClientError::NoTls) => error.to_string(),
+        Error::Connect { fault, .. } => match fault {
+            Fault::Refused => format!("nothing listens at {place} (connection refused)"),
+            Fault::TimedOut => late(&place, timeout),
+            Fault::NotFound(why) => format!(
+                "the host {} has no address: check its spelling and the network ({})",
+                url.host(),
+                last_part(why)
+            ),
+            _ => format!("cannot connect to {place}: {fault}"),
+        },
+        Error::Closed(closed) => return closed_early(closed, url, &place, timeout),
+        // Nothing is sent before the connection is open.
+        _ => error.to_string(),
+    };
+    Failure::new(printable(&text))
+}
+
+fn closed_early(closed: &Closed, url: &Url, place: &str, timeout: Duration) -> Failure {
+    let text = match &closed.cause {
+        Cause::Refused(response) => {
+            return Failure {
+                text: refusal(response),
+                code: 3,
+            };
+        }
+        Cause::Tls(error) => tls(error, place),
+        // A TLS record of kind alert or handshake.
+        Cause::Head(HeadError::Byte {
+            found: 0x15 | 0x16, ..
+        }) => format!("{place} speaks TLS: use wss:// instead of ws://"),
+        Cause::Head(error) => format!("{place} does not answer in HTTP: {error}"),
+        Cause::Handshake(error) => format!("{place} is no WebSocket server: {error}"),
+        Cause::Timeout(Deadline::Handshake) => late(place, timeout),
+        Cause::Eof | Cause::Fault(Fault::Reset) if url.secure() => format!(
+            "{place} ended the connection during the handshake: if it does not speak TLS, use ws://"
+        ),
+        Cause::Eof | Cause::Fault(Fault::Reset) => format!(
+            "{place} ended the connection during the handshake: if it speaks TLS, use wss://"
+        ),
+        _ => format!("no connection to {place}: {closed}"),
+    };
+    Failure::new(printable(&text))
+}
+
+/// The innermost of the causes, which are joined by colons.
+pub(crate) fn last_part(causes: &str) -> &str {
+    causes.rsplit(": ").next().unwrap_or(causes)
+}
+
+fn late(place: &str, timeout: Duration) -> String {
+    format!(
+        "{place} did not answer within {} s: check host and port, or wait longer with --timeout",
+        timeout.as_secs_f64()
+    )
+}
+
+fn tls(error: &TlsError, place: &str) -> String {
+    match error {
+        TlsError::PlainText => {
+            format!("{place} does not speak TLS: use ws:// instead of wss://, or another port")
+        }
+        TlsError::UnknownIssuer => format!(
+            "the certificate of {place} is signed by nobody we trust: give its authority with --ca FILE"
+        ),
+        TlsError::WrongName(_) => format!(
+            "the certificate of {place} is for another host: connect by a name it is for ({error})"
+        ),
+        TlsError::NoRoots => "this system has no trusted certificates: install its package \
+             ca-certificates, or give an authority with --ca FILE"
+            .into(),
+        // What `openssl req -x509` makes unless told otherwise.
+        TlsError::BadCertificate(why) if why.contains("CaUsedAsEndEntity") => format!(
+            "the certificate of {place} is one of an authority, not of a server: make it anew, \
+             with openssl by adding -addext basicConstraints=critical,CA:FALSE"
+        ),
+        TlsError::BadCertificate(why) if why.contains("UnsupportedCertVersion") => format!(
+            "the certificate of {place} is of an outdated version: make it anew, \
+             with openssl by adding -addext subjectAltName=DNS:HOST"
+        ),
+        // 116 is certificate_required (RFC 8446 §6.2).
+        TlsError::Alert(116) => {
+            format!("{place} {error}: give one with --cert and --key").replacen("the peer ", "", 1)
+        }
+        _ => format!("TLS with {place} failed: {error}"),
+    }
+}
+
+/// The answer of a server that does not want to speak WebSocket.
+fn refusal(response: &Response) -> String {
+    let status = response.status();
+    let mut text = format!("the server refused with HTTP status {status}");
+    if let Some(advice) = match status {
+        200..=299 => Some("it is a web server, but no WebSocket is at the path of the URL"),
+        300..=399 => Some("redirects are not followed, connect to the new place"),
+        401 => Some("it wants credentials, give them with -H 'Authorization: ...'"),
+        403 => Some("check credentials, and --origin if it is meant for browsers"),
+        404 => Some("check the path of the URL"),
+        426 => Some("check the path of the URL, and what the server speaks"),
+        429 | 503 => Some("try again later"),
+        _ => None,
+    } {
+        text.push_str(": ");
+        text.push_str(advice);
+    }
+    if let Some(place) = response.headers().get("location") {
+        text.push_str("\n  Location: ");
+        text.push_str(&printable(place));
+    }
+    let body = String::from_utf8_lossy(response.content());
+    let lines = body.lines().filter(|line| !line.trim().is_empty());
+    for line in lines.take(BODY_LINES) {
+        let line: String = line.chars().take(BODY_LINE).collect();
+        text.push_str("\n  ");
+        text.push_str(&printable(&line));
+    }
+    text
+}
+
+/// How an open connection ended, and what to do if it was not as it should be.
+pub(crate) fn ending(closed: &Closed) -> String {
+    let mut text = closed.to_string();
+    let cure = match &closed.cause {
+        Cause::Violation(Violation::MessageTooBig { .. } | Violation::FrameTooBig { .. }) => {
+            Some("allow longer ones with --max-message")
+        }
+        Cause::Eof | Cause::Fault(_) => CloseCode::ABNORMAL.cure(),
+        Cause::Peer if !closed.is_clean() => closed.code.cure(),
+        _ => None,
+    };
+    if let Some(cure) = cure {
+        text.push_str(": ");
+        text.push_str(cure);
+    }
+    printable(&text)
+}
+
+/// What `Url` does not tell: host and port as one would type them.
+pub(crate) trait Place {
+    /// Host and port, the default one too.
+    fn authority_with_port(&self) -> String;
+}
+
+impl Place for Url {
+    fn authority_with_port(&self) -> String {
+        if self.host().contains(':') {
+            format!("[{}]:{}", self.host(), self.port())
+        } else {
+            format!("{}:{}", self.host(), self.port())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_shows_the_beginning_of_its_body_made_harmless() {
+        let body = format!(
+            "first\x1b[2J\n\n{}\n{}",
+            "x".repeat(1_000),
+            "line\n".repeat(50)
+        );
+        let text = refusal(&Response::text(404, body));
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(
+            lines[..2],
+            [
+                "the server refused with HTTP status 404: check the path of the URL",
+                "  first\\u{1b}[2J"
+            ]
+        );
+        assert_eq!(lines[2].len(), BODY_LINE + 2);
+        assert_eq!(lines.len(), BODY_LINES + 1);
+    }
+
+    #[test]
+    fn places_have_brackets_and_a_port() {
+        let place = |url| Url::parse(url).unwrap().authority_with_port();
+        assert_eq!(place("ws://[::1]/"), "[::1]:80");
+        assert_eq!(place("wss://h"), "h:443");
+    }
+}

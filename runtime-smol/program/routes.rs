@@ -1,0 +1,149 @@
+//! What the server answers: which path is a WebSocket, and the pages beside it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use serde::Serialize;
+use smartsocket_smol::http::Response;
+use smartsocket_smol::{Accept, Decision, Ticket};
+
+/// The page on `/`.
+const CONSOLE: &str = include_str!("../../core/web/console.html");
+/// It loads nothing from elsewhere; it may connect anywhere, which is its purpose.
+const CONSOLE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; \
+    script-src 'unsafe-inline'; connect-src 'self' ws: wss:; img-src data:; \
+    base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// The state of the server that its pages tell.
+#[derive(Clone, Debug)]
+pub(crate) struct Status {
+    started: Instant,
+    connections: Arc<AtomicUsize>,
+}
+
+/// An open connection; counted as long as it exists.
+#[derive(Debug)]
+pub(crate) struct Counted(Arc<AtomicUsize>);
+
+impl Status {
+    pub(crate) fn new() -> Self {
+        Self {
+            started: Instant::now(),
+            connections: Arc::default(),
+        }
+    }
+
+    pub(crate) fn count(&self) -> Counted {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        Counted(Arc::clone(&self.connections))
+    }
+
+    /// Answers a request.
+    pub(crate) fn decide(&self, ticket: Ticket) -> Decision {
+        let request = ticket.request();
+        let method = request.method();
+        let reading = matches!(method, "GET" | "HEAD");
+        let response = match request.path() {
+            "/echo" if ticket.is_upgrade() => return ticket.accept(Accept::default()),
+            "/echo" if method == "GET" => upgrade_required(),
+            "/echo" => not_allowed("GET"),
+            "/" if reading => page(),
+            "/healthz" if reading => self.health(),
+            "/" | "/healthz" => not_allowed("GET, HEAD"),
+            _ => error(404, "nothing is here: try /, /echo or /healthz"),
+        };
+        log::debug!(
+            target: "smartsocket:http",
+            "{method} {} answered with {}",
+            request.path(),
+            response.status()
+        );
+        ticket.respond(response)
+    }
+
+    fn health(&self) -> Response {
+        #[derive(Serialize)]
+        struct Health {
+            status: &'static str,
+            connections: usize,
+            uptime: u64,
+            version: &'static str,
+        }
+        json(
+            200,
+            &Health {
+                status: "ok",
+                connections: self.connections.load(Ordering::Relaxed),
+                uptime: self.started.elapsed().as_secs(),
+                version: env!("CARGO_PKG_VERSION"),
+            },
+        )
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn page() -> Response {
+    with(
+        Response::new(200).body(CONSOLE),
+        &[
+            ("Content-Type", "text/html; charset=utf-8"),
+            ("Content-Security-Policy", CONSOLE_POLICY),
+            ("Referrer-Policy", "no-referrer"),
+        ],
+    )
+}
+
+fn upgrade_required() -> Response {
+    with(
+        error(426, "this is a WebSocket: connect to it with one"),
+        &[("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")],
+    )
+}
+
+fn not_allowed(allowed: &str) -> Response {
+    with(
+        error(405, "this path does not take the method"),
+        &[("Allow", allowed)],
+    )
+}
+
+fn error(status: u16, text: &str) -> Response {
+    #[derive(Serialize)]
+    struct Error<'a> {
+        error: &'a str,
+    }
+    json(status, &Error { error: text })
+}
+
+fn json(status: u16, value: &impl Serialize) -> Response {
+    let mut body = serde_json::to_string(value).expect("numbers and strings are JSON");
+    body.push('\n');
+    with(
+        Response::new(status).body(body),
+        &[("Content-Type", "application/json")],
+    )
+}
+
+/// Adds headers, and those every answer has.
+fn with(mut response: Response, headers: &[(&str, &str)]) -> Response {
+    const ALWAYS: [(&str, &str); 2] = [
+        ("X-Content-Type-Options", "nosniff"),
+        ("Cache-Control", "no-store"),
+    ];
+    let always = ALWAYS
+        .iter()
+        .filter(|(name, _)| !response.headers().contains(name))
+        .collect::<Vec<_>>();
+    for (name, value) in headers.iter().chain(always) {
+        response = response
+            .header(name, value)
+            .expect("names and values are constants of this file");
+    }
+    response
+}

@@ -1,0 +1,183 @@
+//! Options that every client has: where to connect, and as whom.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use smartsocket_smol::deflate::Deflate;
+use smartsocket_smol::http::Url;
+use smartsocket_smol::tls::ClientTls;
+use smartsocket_smol::{Config, Connect};
+
+use crate::explain::{self, Failure};
+use crate::output::note;
+use crate::values::{Header, header, positive_seconds};
+
+/// Shorter words of a header's value are not secret, such as `Basic`.
+const SHORTEST_SECRET: usize = 7;
+
+/// Where to connect, and as whom.
+#[derive(clap::Args)]
+pub(crate) struct Target {
+    /// ws://HOST:PORT/PATH or wss://...; without a scheme, ws:// is meant
+    #[arg(value_name = "URL")]
+    url: String,
+    /// Add a header to the request, such as 'Authorization: Bearer ...'
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header)]
+    headers: Vec<Header>,
+    /// Offer a subprotocol; the first one is preferred
+    #[arg(short = 's', long = "subprotocol", value_name = "NAME")]
+    subprotocols: Vec<String>,
+    /// Say for which page to connect, as browsers do
+    #[arg(long, value_name = "ORIGIN")]
+    origin: Option<String>,
+    /// Trust the authorities in this PEM file instead of the system's
+    #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
+    ca: Option<PathBuf>,
+    /// DANGEROUS: accept any certificate, so that anybody on the way can read
+    /// and change everything. For a private server use --ca
+    #[arg(long)]
+    insecure: bool,
+    /// Show this certificate (PEM) to servers that ask for one
+    #[arg(long, value_name = "FILE", requires = "key")]
+    cert: Option<PathBuf>,
+    /// The private key (PEM) of --cert
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+    /// Offer compression (permessage-deflate)
+    #[arg(long)]
+    deflate: bool,
+    /// Give up if the connection is not open after this time
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = positive_seconds)]
+    timeout: Duration,
+}
+
+impl std::fmt::Debug for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // URL and headers may hold secrets.
+        f.debug_struct("Target").finish_non_exhaustive()
+    }
+}
+
+impl Target {
+    /// The URL as it is meant.
+    pub(crate) fn url(&self) -> Result<Url, Failure> {
+        Url::parse(&self.full_url()).map_err(|error| Failure::usage(format!("bad URL: {error}")))
+    }
+
+    /// A connection with these options and the rest of `config`.
+    pub(crate) fn connect(&self, mut config: Config) -> Result<Connect, Failure> {
+        let usage = |error: smartsocket_smol::Error| Failure::usage(format!("bad option: {error}"));
+        let secure = self.url()?.secure();
+        let mut connect = Connect::new(&self.full_url()).map_err(usage)?;
+        for Header { name, value } in &self.headers {
+            if name.is_empty() {
+                return Err(Failure::usage("a header has the form 'Name: value'"));
+            }
+            connect = connect.header(name, value).map_err(usage)?;
+        }
+        for name in &self.subprotocols {
+            connect = connect.subprotocol(name).map_err(usage)?;
+        }
+        if let Some(origin) = &self.origin {
+            connect = connect.header("Origin", origin).map_err(usage)?;
+        }
+        config.handshake_timeout = Some(self.timeout);
+        config.deflate = self.deflate.then(Deflate::default);
+        if secure {
+            config.client_tls = self.tls()?;
+        }
+        Ok(connect.config(config).timeout(self.timeout))
+    }
+
+    /// Names that a user gave and that may be shown: those of headers.
+    pub(crate) fn header_names(&self) -> impl Iterator<Item = &str> {
+        let origin = self.origin.iter().map(|_| "Origin");
+        self.headers
+            .iter()
+            .map(|header| &*header.name)
+            .chain(origin)
+    }
+
+    /// Words of the headers' values, which a server may repeat.
+    pub(crate) fn secrets(&self) -> Vec<String> {
+        let values = self.headers.iter().map(|header| &*header.value);
+        values
+            .flat_map(str::split_whitespace)
+            .filter(|word| word.len() >= SHORTEST_SECRET)
+            .map(String::from)
+            .collect()
+    }
+
+    /// Why a connection did not open, without secrets the server may have repeated.
+    pub(crate) fn explain(&self, error: &smartsocket_smol::Error, url: &Url) -> Failure {
+        let Failure { text, code } = explain::opening(error, url, self.timeout);
+        let text = redact(&text, &self.secrets());
+        Failure { text, code }
+    }
+
+    fn full_url(&self) -> String {
+        if self.url.contains("://") {
+            self.url.clone()
+        } else {
+            format!("ws://{}", self.url)
+        }
+    }
+
+    /// What to trust and to show; `None` trusts the system's authorities and
+    /// shows nothing.
+    fn tls(&self) -> Result<Option<ClientTls>, Failure> {
+        let mut builder = ClientTls::builder();
+        if self.insecure {
+            note("warning: --insecure accepts any certificate, so anybody can pose as the server");
+            builder = builder.dangerous_accept_any();
+        } else if let Some(ca) = &self.ca {
+            builder = builder
+                .root_pem(&read(ca, "--ca")?)
+                .map_err(|error| Failure::new(format!("--ca {}: {error}", ca.display())))?;
+        } else if self.cert.is_none() {
+            return Ok(None);
+        } else {
+            builder = builder.roots(smartsocket_smol::roots::certificates());
+        }
+        if let (Some(cert), Some(key)) = (&self.cert, &self.key) {
+            builder = builder
+                .client_certificate_pem(&read(cert, "--cert")?, &read(key, "--key")?)
+                .map_err(|error| {
+                    Failure::new(format!(
+                        "--cert {} with --key {}: {error}",
+                        cert.display(),
+                        key.display()
+                    ))
+                })?;
+        }
+        let tls = builder.build().map_err(|error| {
+            Failure::new(format!(
+                "{error}: install ca-certificates, or give --ca FILE"
+            ))
+        })?;
+        Ok(Some(tls))
+    }
+}
+
+/// The text without these words.
+pub(crate) fn redact(text: &str, secrets: &[String]) -> String {
+    secrets
+        .iter()
+        .fold(text.to_string(), |text, secret| text.replace(secret, "***"))
+}
+
+/// Reads a file that an option names.
+pub(crate) fn read(path: &Path, option: &str) -> Result<Vec<u8>, Failure> {
+    fs::read(path).map_err(|error| {
+        // An open set of kinds: the rest is told in the system's words.
+        #[expect(clippy::wildcard_enum_match_arm)]
+        let why = match error.kind() {
+            std::io::ErrorKind::NotFound => "there is no such file".into(),
+            std::io::ErrorKind::PermissionDenied => "no permission to read it".into(),
+            std::io::ErrorKind::IsADirectory => "it is a directory".into(),
+            _ => error.to_string(),
+        };
+        Failure::new(format!("{option} {}: {why}", path.display()))
+    })
+}

@@ -1,0 +1,286 @@
+//! `smartsocket serve`.
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+
+use crate::support::{PATIENCE, Program, Server, Signal, command, run};
+
+#[test]
+fn one_line_tells_where_it_listens() {
+    let server = Server::start(&[]);
+    assert!(
+        server.ready.starts_with("listening on ws://127.0.0.1:"),
+        "{}",
+        server.ready
+    );
+    assert!(!server.place.ends_with(":0"));
+    server.program.signal(Signal::TERM);
+    let ended = server.program.wait();
+    assert_eq!((ended.code, ended.text()), (Some(0), ""));
+    assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+}
+
+#[test]
+fn the_environment_gives_defaults_and_flags_win() {
+    let mut with_port = command(&["serve"]);
+    let server = Server::spawn(with_port.env("PORT", "0").env("SMARTSOCKET_HOST", "::1"));
+    assert!(
+        server.ready.starts_with("listening on ws://[::1]:"),
+        "{}",
+        server.ready
+    );
+    let mut with_both = command(&["serve", "--port", "0", "--host", "127.0.0.1"]);
+    let server = Server::spawn(with_both.env("PORT", "1").env("SMARTSOCKET_HOST", "::1"));
+    assert!(
+        server.ready.starts_with("listening on ws://127.0.0.1:"),
+        "{}",
+        server.ready
+    );
+}
+
+#[test]
+fn it_warns_where_others_can_listen_in() {
+    let server = Server::start(&["--host", "0.0.0.0"]);
+    server.program.signal(Signal::TERM);
+    let ended = server.program.wait();
+    let lines: Vec<_> = ended.stderr.lines().collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(
+        lines[0].starts_with("warning: ") && lines[0].contains("--tls-cert"),
+        "{lines:?}"
+    );
+    assert!(
+        lines[1].starts_with("listening on ws://0.0.0.0:"),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn health_counts_connections() {
+    let server = Server::start(&["--shards", "2"]);
+    let health = |server: &Server| -> serde_json::Value {
+        let answer = server.request("GET", "/healthz");
+        assert_eq!(answer.status(), 200);
+        assert_eq!(answer.header("content-type"), Some("application/json"));
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+        serde_json::from_str(&answer.body).unwrap()
+    };
+    let at_rest = health(&server);
+    assert_eq!(at_rest["status"], "ok");
+    assert_eq!(at_rest["connections"], 0);
+    assert!(at_rest["uptime"].is_u64());
+    let clients: Vec<_> = (0..3)
+        .map(|_| {
+            let mut client = Program::start(&["connect", &server.url("/echo")]);
+            client.write(b"hi\n");
+            assert_eq!(client.line(), "hi");
+            client
+        })
+        .collect();
+    assert_eq!(health(&server)["connections"], 3);
+    for client in clients {
+        assert_eq!(client.end().code, Some(0));
+    }
+    assert_eq!(health(&server)["connections"], 0);
+}
+
+#[test]
+fn the_page_is_guarded() {
+    let server = Server::start(&[]);
+    let page = server.request("GET", "/");
+    assert_eq!(page.status(), 200);
+    assert_eq!(
+        page.header("content-type"),
+        Some("text/html; charset=utf-8")
+    );
+    assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
+    assert_eq!(page.header("cache-control"), Some("no-store"));
+    let policy = page.header("content-security-policy").unwrap();
+    for rule in [
+        "default-src 'none'",
+        "style-src 'unsafe-inline'",
+        "script-src 'unsafe-inline'",
+        "connect-src 'self' ws: wss:",
+        "img-src data:",
+        "frame-ancestors 'none'",
+    ] {
+        assert!(
+            policy.split("; ").any(|part| part == rule),
+            "{rule} in {policy}"
+        );
+    }
+    assert!(page.body.starts_with("<!doctype html>"));
+    assert_eq!(
+        page.header("content-length"),
+        Some(&*page.body.len().to_string())
+    );
+    assert_eq!(server.request("GET", "/?x=1").body, page.body);
+
+    let head = server.request("HEAD", "/");
+    assert_eq!((head.status(), &*head.body), (200, ""));
+    assert_eq!(head.header("content-length"), page.header("content-length"));
+}
+
+#[test]
+fn what_is_not_there_is_told_in_json() {
+    let server = Server::start(&[]);
+    for (method, path, status) in [
+        ("GET", "/nope", 404),
+        ("POST", "/nope", 404),
+        ("GET", "/echo/", 404),
+        ("GET", "//", 404),
+        ("POST", "/", 405),
+        ("DELETE", "/healthz", 405),
+        ("POST", "/echo", 405),
+        ("GET", "/echo", 426),
+    ] {
+        let answer = server.request(method, path);
+        assert_eq!(answer.status(), status, "{method} {path}");
+        assert_eq!(answer.header("content-type"), Some("application/json"));
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+        let body: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+        assert!(body["error"].is_string());
+        assert_eq!(answer.header("allow").is_some(), status == 405);
+        assert_eq!(
+            answer.header("upgrade"),
+            (status == 426).then_some("websocket")
+        );
+    }
+}
+
+#[test]
+fn a_page_of_another_host_cannot_connect() {
+    let server = Server::start(&[]);
+    let url = server.url("/echo");
+    let ended = run(
+        &["connect", &url, "--origin", "http://evil.example"],
+        "hi\n",
+    );
+    assert_eq!(ended.code, Some(3));
+    assert!(ended.stderr.contains("HTTP status 403"), "{}", ended.stderr);
+    let own = format!("http://{}", server.place);
+    assert_eq!(
+        run(&["connect", &url, "--origin", &own], "hi\n").text(),
+        "hi\n"
+    );
+}
+
+#[test]
+fn a_port_in_use_is_explained() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let ended = run(&["serve", "--port", &port], "");
+    assert_eq!(ended.code, Some(1));
+    assert_eq!(
+        ended.stderr,
+        format!(
+            "error: port {port} on 127.0.0.1 is in use: stop the other program or choose one with --port\n"
+        )
+    );
+}
+
+#[test]
+fn a_host_that_cannot_be_had_is_explained() {
+    for (host, why) in [
+        (
+            "192.0.2.1",
+            "192.0.2.1 is no address of this machine: choose one with --host",
+        ),
+        (
+            "no such host",
+            "--host no such host: not an address, nor the name of one",
+        ),
+    ] {
+        let ended = run(&["serve", "--port", "0", "--host", host], "");
+        assert_eq!(ended.code, Some(1));
+        assert!(ended.stderr.contains(why), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_signal_closes_connections_with_1001() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let server = Server::start(&["--shards", "2"]);
+        let clients: Vec<_> = (0..2)
+            .map(|_| {
+                let mut client = Program::start(&["connect", &server.url("/echo"), "--json"]);
+                client.write(b"hi\n");
+                assert!(client.line().contains("\"open\""));
+                assert!(client.line().contains("\"hi\""));
+                client
+            })
+            .collect();
+        server.program.signal(signal);
+        for client in clients {
+            let close: serde_json::Value = serde_json::from_str(&client.line()).unwrap();
+            assert_eq!(close["type"], "close");
+            assert_eq!(close["code"], 1001);
+            assert_eq!(close["meaning"], "going away");
+            assert_eq!(close["clean"], true);
+            assert_eq!(client.wait().code, Some(0));
+        }
+        assert_eq!(server.program.wait().code, Some(0));
+    }
+}
+
+#[test]
+fn a_second_signal_does_not_wait_for_clients() {
+    let server = Server::start(&[]);
+    let mut silent = TcpStream::connect(&server.place).unwrap();
+    let upgrade = format!(
+        "GET /echo HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        server.place
+    );
+    silent.write_all(upgrade.as_bytes()).unwrap();
+    silent.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut answer = Vec::new();
+    let mut read_until = |end: &[u8]| {
+        while !answer.ends_with(end) {
+            let mut byte = [0];
+            silent.read_exact(&mut byte).unwrap();
+            answer.push(byte[0]);
+        }
+    };
+    read_until(b"\r\n\r\n");
+    server.program.signal(Signal::TERM);
+    read_until(b"server is stopping");
+    server.program.signal(Signal::INT);
+    assert_eq!(server.program.wait().code, Some(130));
+}
+
+#[test]
+fn messages_above_the_limit_close_with_1009() {
+    let server = Server::start(&["--max-message", "1k"]);
+    let url = server.url("/echo");
+    let fits = "x".repeat(1_024);
+    assert_eq!(run(&["connect", &url], &fits).text().trim_end(), fits);
+    let ended = run(&["connect", &url], fits + "x");
+    assert_eq!(ended.code, Some(1));
+    assert!(
+        ended.stderr.contains("1009 message too big"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn log_lines_are_chosen_by_level_and_by_name() {
+    let shown = |debug: &str, args: &[&str]| {
+        let mut command = command(&["serve", "--port", "0"]);
+        let server = Server::spawn(command.args(args).env("DEBUG", debug));
+        run(&["connect", &server.url("/echo")], "hi\n");
+        server.request("GET", "/nope");
+        server.program.signal(Signal::TERM);
+        let stderr = server.program.wait().stderr;
+        (
+            stderr.contains("DEBUG smartsocket:server a connection opened"),
+            stderr.contains("DEBUG smartsocket:http GET /nope answered with 404"),
+        )
+    };
+    assert_eq!(shown("", &[]), (false, false));
+    assert_eq!(shown("", &["--log", "debug"]), (true, true));
+    assert_eq!(shown("smartsocket:*", &[]), (true, true));
+    assert_eq!(shown("smartsocket:http", &[]), (false, true));
+    assert_eq!(shown("smartsocket:*,-smartsocket:http", &[]), (true, false));
+}
