@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_io::{Async, Timer};
+use futures_lite::future::{poll_once, yield_now};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with};
 
@@ -178,10 +179,14 @@ impl Acceptor {
             Some(Errno::MFILE | Errno::NFILE) => {
                 log::warn!(target: "smartsocket:server", "no file descriptor left: {error}");
                 if self.reserve.take().is_some()
-                    && let Some(Ok((socket, _))) =
-                        futures_lite::future::poll_once(self.listener.accept()).await
+                    && let Some(Ok((socket, _))) = poll_once(self.listener.accept()).await
                 {
                     socket.refuse();
+                    self.reserve = reserve();
+                    if self.reserve.is_some() {
+                        // So can the next be.
+                        return yield_now().await;
+                    }
                 }
                 Timer::after(REST).await;
                 self.reserve = reserve();
@@ -205,4 +210,27 @@ impl Drop for Place {
 
 fn reserve() -> Option<File> {
     File::open("/dev/null").ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_its_cap_loopback_has_none_and_places_are_given_back() {
+        let listener = Listener::bind("127.0.0.1:0").unwrap();
+        let acceptor = Acceptor::new(listener, 5, 2);
+        let from = |address: &str| acceptor.admit(Some(address.parse().unwrap()));
+        let first = from("192.0.2.1").unwrap();
+        let _second = from("192.0.2.1").unwrap();
+        assert!(from("192.0.2.1").is_none());
+        assert!(from("::ffff:192.0.2.1").is_none(), "the same by IPv6");
+        drop(first);
+        let _third = from("::ffff:192.0.2.1").unwrap();
+        let inside = [from("127.0.0.1"), from("::1"), acceptor.admit(None)];
+        assert!(inside.iter().all(Option::is_some));
+        assert!(from("198.51.100.1").is_none(), "five are inside");
+        drop(inside);
+        assert!(from("198.51.100.1").is_some());
+    }
 }

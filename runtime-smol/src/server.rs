@@ -17,6 +17,7 @@ use async_channel::{Receiver, Sender};
 use async_executor::LocalExecutor;
 use async_io::{Timer, block_on};
 use async_signal::{Signal, Signals};
+use futures_lite::future::yield_now;
 use futures_lite::{FutureExt as _, StreamExt as _};
 use smartsocket_core::websocket::{Accept, Decision, Ticket};
 use smartsocket_core::{Config, WebSocket as Machine};
@@ -193,17 +194,10 @@ impl Server {
     where
         H: AsyncFn(WebSocket) + Clone + Send + 'static,
     {
-        struct StopAtEnd(Stopper);
-        impl Drop for StopAtEnd {
-            fn drop(&mut self) {
-                self.0.stop();
-            }
-        }
-        let _end = StopAtEnd(self.stopper.clone());
         let shared = Arc::new(Shared {
             config: Arc::new(self.config),
             decide: self.decide,
-            stop: Arc::clone(&self.stopper.flag),
+            stopper: self.stopper.clone(),
             drain_timeout: self.drain_timeout,
         });
         let mut signals = if self.signals {
@@ -289,7 +283,7 @@ impl Stopper {
 struct Shared {
     config: Arc<Config>,
     decide: Option<Decide>,
-    stop: Arc<AtomicBool>,
+    stopper: Stopper,
     drain_timeout: Duration,
 }
 
@@ -311,12 +305,21 @@ impl Shard {
     where
         H: AsyncFn(WebSocket) + Clone + 'static,
     {
+        struct StopAtEnd(Stopper);
+        impl Drop for StopAtEnd {
+            fn drop(&mut self) {
+                self.0.stop();
+            }
+        }
         let Self { executor, shared } = self;
+        // Dropped before the executor and the connections in it, which then
+        // know why.
+        let _end = StopAtEnd(shared.stopper.clone());
         // Weak: a task that held its executor would keep it, and all its
         // connections, for ever when this future is dropped.
         let spawner = Rc::downgrade(&executor);
         let main = executor.spawn(async move {
-            let live = Live::new(Arc::clone(&shared.stop));
+            let live = Live::new(Arc::clone(&shared.stopper.flag));
             let next = || async { sockets.recv().await.ok() }.or(async {
                 let _ = stopped.recv().await;
                 None
@@ -387,6 +390,8 @@ async fn accept(mut acceptor: Acceptor, queues: Vec<Sender<(Socket, Place)>>) {
             if queue.send(accepted).await.is_err() {
                 return;
             }
+            // A queue full of connections must not keep those inside waiting.
+            yield_now().await;
         }
     }
 }

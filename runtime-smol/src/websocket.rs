@@ -136,8 +136,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
                 Some(Event::Open(opened)) => {
                     self.opened = Some(opened);
                     // The peer waits for the answer, whatever the application
-                    // does first. What does not fit goes with the next call.
-                    poll_fn(|cx| Poll::Ready(self.driver.poll_flush(cx).is_ready())).await;
+                    // does first.
+                    self.flush().await;
                     return Ok(self);
                 }
                 Some(Event::Request(ticket)) => {
