@@ -17,13 +17,40 @@ use smartsocket_smol::{CloseCode, Message, Server, WebSocket, block_on};
 
 const MARK: &str = "listening on ";
 
-/// Not a test: what the child does.
-#[test]
-#[ignore = "run by the others in a process of its own"]
-fn child() {
+/// Tells this binary to be the child.
+const SERVE: &str = "serve";
+
+/// The harness is our own (`harness = false`), so that the child is a plain
+/// program and no test is one only by name.
+fn main() {
+    if env::args().any(|arg| arg == SERVE) {
+        return serve();
+    }
+    let tests: [(&str, fn()); 2] = [
+        (
+            "sigterm_and_sigint_stop_in_good_order",
+            sigterm_and_sigint_stop_in_good_order,
+        ),
+        (
+            "running_out_of_file_descriptors_is_survived",
+            running_out_of_file_descriptors_is_survived,
+        ),
+    ];
+    for (name, test) in tests {
+        test();
+        println!("test {name} ... ok");
+    }
+    println!(
+        "test result: ok. {} passed; 0 failed; 0 ignored",
+        tests.len()
+    );
+}
+
+/// What the child does.
+fn serve() {
     let server = Server::bind("127.0.0.1:0").unwrap().stop_on_signals();
     let mut stdout = std::io::stdout();
-    writeln!(stdout, "\n{MARK}{}", server.local_addr().unwrap()).unwrap();
+    writeln!(stdout, "{MARK}{}", server.local_addr().unwrap()).unwrap();
     block_on(server.run(echo)).unwrap();
 }
 
@@ -38,13 +65,7 @@ impl Served {
         let mut child = Command::new("sh")
             .args(["-c", &format!("{limits} exec \"$0\" \"$@\"")])
             .arg(env::current_exe().unwrap())
-            .args([
-                "child",
-                "--exact",
-                "--ignored",
-                "--nocapture",
-                "--test-threads=1",
-            ])
+            .arg(SERVE)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -78,7 +99,6 @@ impl Drop for Served {
     }
 }
 
-#[test]
 fn sigterm_and_sigint_stop_in_good_order() {
     for signal in [Signal::TERM, Signal::INT] {
         let mut served = Served::start("");
@@ -96,7 +116,6 @@ fn sigterm_and_sigint_stop_in_good_order() {
     }
 }
 
-#[test]
 fn running_out_of_file_descriptors_is_survived() {
     let served = Served::start("ulimit -n 40;");
     let limit = Some(Duration::from_secs(5));

@@ -8,7 +8,7 @@ use core::mem;
 use crate::time::Tick;
 use crate::tls::Layer;
 
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, Phase};
 use super::event::Cause;
 use super::send::Sender;
 use super::wire::Wire;
@@ -70,6 +70,12 @@ impl Endpoint {
 
     /// Cipher text came: what it holds goes the way of plain bytes.
     pub(super) fn handle_cipher(&mut self, shared: &mut Shared, now: Tick, mut data: &[u8]) {
+        if matches!(self.phase, Phase::Ending) && self.flags.shut {
+            // Our side of TLS is closed. What still comes is thrown away as it
+            // is, until the stream ends: closing the socket on it would reset
+            // the connection and take our close frame back.
+            return self.discard(data.len());
+        }
         let mut plain = mem::take(&mut shared.scratch);
         while !data.is_empty() {
             let Some(tls) = &mut self.tls else { break };
@@ -97,5 +103,74 @@ impl Endpoint {
             data = &data[used..];
         }
         shared.keep_scratch(plain);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Cause, Config, Event, Output, WebSocket};
+    use super::*;
+    use crate::http::UpgradeRequest;
+    use crate::tls::testing::{HOST, Pki};
+    use crate::{CloseCode, Message, Seed, Tick};
+
+    /// Follows a machine's outputs; its events and what they say to do.
+    fn drain(ws: &mut WebSocket) -> Vec<Output> {
+        core::iter::from_fn(|| ws.poll_output()).collect()
+    }
+
+    fn sent(ws: &mut WebSocket) -> Vec<u8> {
+        let bytes: Vec<u8> = ws.unsent().flat_map(|bytes| bytes.to_vec()).collect();
+        ws.transmitted(Tick::ZERO, bytes.len());
+        bytes
+    }
+
+    #[test]
+    fn a_peer_in_the_middle_of_a_message_too_long_still_learns_of_it() {
+        let pki = Pki::new();
+        let config = Config {
+            max_message: 1_000,
+            server_tls: Some(pki.server()),
+            ..Config::default()
+        };
+        let mut server = WebSocket::server(config, Seed::new([1; 32]), Tick::ZERO);
+        let request = UpgradeRequest::new(&alloc::format!("wss://{HOST}/")).unwrap();
+        let config = Config {
+            client_tls: Some(pki.client()),
+            ..Config::default()
+        };
+        let mut client =
+            WebSocket::client(request, config, Seed::new([2; 32]), Tick::ZERO).unwrap();
+        while !client.is_open() {
+            drain(&mut client);
+            server.handle_bytes(Tick::ZERO, &mut sent(&mut client));
+            drain(&mut server);
+            client.handle_bytes(Tick::ZERO, &mut sent(&mut server));
+        }
+        drain(&mut client);
+        let message = Message::binary(alloc::vec![7; 100_000]);
+        client.send(Tick::ZERO, message).unwrap();
+        drain(&mut client);
+        let mut long = sent(&mut client);
+        let (first, rest) = long.split_at_mut(40_000);
+        server.handle_bytes(Tick::ZERO, first);
+        drain(&mut server);
+        let mut goodbye = sent(&mut server);
+        drain(&mut server);
+        goodbye.extend(sent(&mut server));
+        assert!(matches!(drain(&mut server)[..], [Output::Shutdown]));
+        server.handle_bytes(Tick::ZERO, rest);
+        assert!(
+            drain(&mut server).is_empty(),
+            "it waits for the end of the stream"
+        );
+        client.handle_bytes(Tick::ZERO, &mut goodbye);
+        let Some(Output::Event(Event::Closed(closed))) = drain(&mut client).into_iter().next()
+        else {
+            panic!("the client learns of the end");
+        };
+        assert!(closed.code == CloseCode::TOO_BIG && matches!(closed.cause, Cause::Peer));
+        server.handle_eof(Tick::ZERO);
+        assert!(matches!(drain(&mut server)[..], [Output::Close]));
     }
 }
