@@ -235,6 +235,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// # Errors
     ///
     /// Why it was not sent.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: the ping is queued at once, what waits is only its writing.
     pub async fn ping(&mut self, payload: impl Into<Bytes>) -> Result<(), Refused> {
         self.driver.machine.ping(self.driver.now(), payload)?;
         self.flush().await;

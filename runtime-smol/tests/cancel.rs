@@ -4,71 +4,15 @@
 
 mod common;
 
-use std::cell::Cell;
-use std::future::poll_fn;
-use std::pin::pin;
-use std::task::Poll;
 use std::time::Duration;
 
 use common::stream::{End, Whims, pair};
-use futures_lite::future::{yield_now, zip};
+use common::talk::{Drops, Impatience, converse, messages};
+use futures_lite::future::{poll_once, yield_now, zip};
+use smartsocket_smol::http::UpgradeRequest;
 use smartsocket_smol::{
     CloseCode, Config, Error, Message, Negotiated, Receiver, Role, Sender, WebSocket,
 };
-
-/// When futures are dropped.
-#[derive(Clone, Copy, Debug)]
-enum Drops {
-    Never,
-    /// Each after it was pending this often.
-    Each(usize),
-    /// One alone: the one that makes this wait of the whole conversation.
-    Once(usize),
-}
-
-/// Drops futures and starts them again.
-struct Impatience {
-    drops: Drops,
-    waits: Cell<usize>,
-}
-
-impl Impatience {
-    fn new(drops: Drops) -> Self {
-        Self {
-            drops,
-            waits: Cell::new(0),
-        }
-    }
-
-    async fn over<T>(&self, mut make: impl AsyncFnMut() -> T) -> T {
-        loop {
-            let mut waited = 0;
-            let mut future = pin!(make());
-            let ended = poll_fn(|cx| {
-                if let Poll::Ready(value) = future.as_mut().poll(cx) {
-                    return Poll::Ready(Some(value));
-                }
-                waited += 1;
-                self.waits.set(self.waits.get() + 1);
-                let drop = match self.drops {
-                    Drops::Never => false,
-                    Drops::Each(most) => waited == most,
-                    Drops::Once(at) => self.waits.get() == at,
-                };
-                if drop {
-                    Poll::Ready(None)
-                } else {
-                    Poll::Pending
-                }
-            })
-            .await;
-            if let Some(value) = ended {
-                return value;
-            }
-            yield_now().await;
-        }
-    }
-}
 
 fn config() -> Config {
     Config {
@@ -88,82 +32,6 @@ fn both(ends: (End, End)) -> (WebSocket<End>, WebSocket<End>) {
         WebSocket::upgraded(ends.0, Role::Client, agreed(), &[], config()),
         WebSocket::upgraded(ends.1, Role::Server, agreed(), &[], config()),
     )
-}
-
-/// Messages of all sizes, each of its own content.
-fn messages(who: u8) -> Vec<Message> {
-    (0..24_u8)
-        .map(|n| match n % 4 {
-            0 => Message::text(format!("{who}/{n}")),
-            1 => Message::binary(vec![n ^ who; usize::from(n) * 20]),
-            2 => Message::text("ä".repeat(usize::from(n) * 25) + &n.to_string()),
-            _ => Message::binary(vec![n ^ who; if n == 15 { 5_000 } else { 0 }]),
-        })
-        .collect()
-}
-
-/// One side speaks, the other listens; then the other way round; then in
-/// turns; then one closes.
-async fn converse(
-    (mut client, mut server): (WebSocket<End>, WebSocket<End>),
-    impatience: &Impatience,
-) {
-    let (ours, theirs) = (messages(0x00), messages(0x80));
-    let client_side = async {
-        for message in &ours {
-            let sent = impatience.over(async || client.send(message.clone()).await);
-            sent.await.unwrap();
-        }
-        impatience.over(async || client.flush().await).await;
-        let mut heard = Vec::new();
-        while heard.len() < theirs.len() {
-            heard.push(
-                impatience
-                    .over(async || client.recv().await)
-                    .await
-                    .unwrap()
-                    .unwrap(),
-            );
-        }
-        assert_eq!(heard, theirs);
-        for message in &ours {
-            let sent = impatience.over(async || client.send(message.clone()).await);
-            sent.await.unwrap();
-            let answer = impatience.over(async || client.recv().await).await;
-            assert_eq!(&answer.unwrap().unwrap(), message);
-        }
-        impatience
-            .over(async || client.close(CloseCode::NORMAL, "done").await.is_some())
-            .await;
-        assert_eq!(client.closed().unwrap().code, CloseCode::NORMAL);
-        assert!(client.closed().unwrap().is_clean());
-    };
-    let server_side = async {
-        let mut heard = Vec::new();
-        while heard.len() < ours.len() {
-            heard.push(
-                impatience
-                    .over(async || server.recv().await)
-                    .await
-                    .unwrap()
-                    .unwrap(),
-            );
-        }
-        assert_eq!(heard, ours);
-        for message in &theirs {
-            let sent = impatience.over(async || server.send(message.clone()).await);
-            sent.await.unwrap();
-        }
-        impatience.over(async || server.flush().await).await;
-        while let Some(message) = impatience.over(async || server.recv().await).await {
-            let message = message.unwrap();
-            let sent = impatience.over(async || server.send(message.clone()).await);
-            sent.await.unwrap();
-        }
-        assert_eq!(server.closed().unwrap().reason.as_str(), "done");
-        assert!(server.closed().unwrap().is_clean());
-    };
-    zip(client_side, server_side).await;
 }
 
 fn conversation(drops: Drops, capacity: usize, whims: Whims) -> usize {
@@ -308,7 +176,7 @@ fn a_dropped_send_was_not_sent_and_never_in_half() {
         let mut sent = Vec::new();
         for n in 0..20 {
             let message = Message::text(format!("{n:0>500}"));
-            match futures_lite::future::poll_once(client.send(message.clone())).await {
+            match poll_once(client.send(message.clone())).await {
                 Some(done) => {
                     done.unwrap();
                     sent.push(message);
@@ -330,4 +198,44 @@ fn a_dropped_send_was_not_sent_and_never_in_half() {
         };
         assert_eq!(zip(speak, hear).await.1, sent);
     });
+}
+
+#[test]
+fn a_handshake_dropped_at_any_wait_ends_the_other_side_too() {
+    for polls in 0..60 {
+        for client_drops in [true, false] {
+            let (client, server) = pair(60, Whims::NONE);
+            common::run(async {
+                let request = UpgradeRequest::new("ws://example.com/").unwrap();
+                let open = WebSocket::handshake(client, request, config());
+                let accept = WebSocket::accept(server, config());
+                // Whoever loses patience drops; whoever is left sees the end.
+                let left = if client_drops {
+                    zip(impatient(open, polls), ended(accept)).await.1
+                } else {
+                    zip(ended(open), impatient(accept, polls)).await.0
+                };
+                assert!(left, "after {polls} polls");
+            });
+        }
+    }
+}
+
+/// Polls that often, and drops what comes of it.
+async fn impatient(future: impl Future, polls: usize) {
+    let mut future = std::pin::pin!(future);
+    for _ in 0..polls {
+        if poll_once(future.as_mut()).await.is_some() {
+            return;
+        }
+        yield_now().await;
+    }
+}
+
+/// Whether it fails, or opens and then ends.
+async fn ended(opening: impl Future<Output = Result<WebSocket<End>, Error>>) -> bool {
+    match opening.await {
+        Ok(mut ws) => !matches!(ws.recv().await, Some(Ok(_))),
+        Err(_) => true,
+    }
 }

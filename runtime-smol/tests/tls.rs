@@ -7,12 +7,16 @@ mod common;
 
 use std::sync::Arc;
 
+use common::stream::{Whims, pair};
+use common::talk::{Drops, Impatience, converse};
 use common::{Running, echo, roomy, serve};
+use futures_lite::future::zip;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
     KeyPair,
 };
 use rustls::pki_types::CertificateDer;
+use smartsocket_smol::http::UpgradeRequest;
 use smartsocket_smol::tls::{ClientTls, ClientTlsBuilder, ServerTls};
 use smartsocket_smol::{Cause, Config, Connect, Error, Message, WebSocket};
 
@@ -120,6 +124,30 @@ fn a_server_and_a_client_that_trusts_it() {
 }
 
 #[test]
+fn a_conversation_through_tls_survives_dropped_futures_and_every_whim() {
+    let authority = Authority::new("a");
+    let config = Arc::new(Config {
+        server_tls: Some(authority.server()),
+        client_tls: Some(authority.trusted()),
+        max_queued_bytes: 2_000,
+        ..Config::default()
+    });
+    for (seed, most) in (0..40).zip((1..6).cycle()) {
+        let (client, server) = pair(1_500, Whims::seed(seed));
+        common::run(async {
+            let request = UpgradeRequest::new("wss://localhost/").unwrap();
+            let (client, server) = zip(
+                WebSocket::handshake(client, request, Arc::clone(&config)),
+                WebSocket::accept(server, Arc::clone(&config)),
+            )
+            .await;
+            let impatience = Impatience::new(Drops::Each(most));
+            converse((client.unwrap(), server.unwrap()), &impatience).await;
+        });
+    }
+}
+
+#[test]
 fn messages_pipelined_through_tls_are_answered_in_order() {
     let authority = Authority::new("a");
     let server = serve_tls(authority.server());
@@ -136,7 +164,7 @@ fn messages_pipelined_through_tls_are_answered_in_order() {
                 assert_eq!(heard.as_text().unwrap(), n.to_string());
             }
         };
-        futures_lite::future::zip(speaking, hearing).await;
+        zip(speaking, hearing).await;
     });
 }
 

@@ -3,6 +3,7 @@
 #![allow(dead_code, missing_docs)]
 
 pub(crate) mod stream;
+pub(crate) mod talk;
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
