@@ -201,16 +201,10 @@ impl Endpoint {
             if self.end.is_some() {
                 return self.discard(data.len());
             }
-            let used = match mem::replace(&mut self.phase, Phase::Ended) {
-                Phase::Handshake(handshake) => self.handshake_bytes(shared, now, *handshake, data),
-                phase @ (Phase::Open | Phase::Closing) => {
-                    self.phase = phase;
-                    self.read(shared, now, data)
-                }
-                phase @ (Phase::Ending | Phase::Ended) => {
-                    self.phase = phase;
-                    return self.discard(data.len());
-                }
+            let used = match self.phase {
+                Phase::Open | Phase::Closing => self.read(shared, now, data),
+                Phase::Handshake(_) => self.handshake_bytes(shared, now, data),
+                Phase::Ending | Phase::Ended => return self.discard(data.len()),
             };
             data = &mut data[used..];
         }

@@ -10,6 +10,7 @@
 use alloc::boxed::Box;
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
+use core::mem;
 
 use crate::deflate::Parameters;
 use crate::http::{
@@ -21,7 +22,7 @@ use crate::time::Tick;
 use super::codec::Codec;
 use super::endpoint::{Endpoint, Phase};
 use super::event::{Accept, Answer, Cause, Decision, Event, Negotiated, Opened, Ticket, Violation};
-use super::{Config, Shared};
+use super::{Config, Role, Shared};
 
 /// Bytes of a refusal's body that a client keeps.
 const MAX_BODY: usize = 16 * 1024;
@@ -95,28 +96,15 @@ impl Endpoint {
         &mut self,
         shared: &mut Shared,
         now: Tick,
-        handshake: Handshake,
         data: &mut [u8],
     ) -> usize {
-        match handshake {
-            Handshake::Request(mut reader) => match reader.read(data) {
-                Ok(None) => {
-                    self.phase = Phase::Handshake(Box::new(Handshake::Request(reader)));
-                    data.len()
-                }
-                Ok(Some(used)) => {
-                    match reader.into_request() {
-                        Ok(request) => self.requested(shared, now, request),
-                        Err(error) => self.refuse_head(shared, error),
-                    }
-                    used
-                }
-                Err(error) => {
-                    self.refuse_head(shared, error);
-                    data.len()
-                }
-            },
-            Handshake::Deciding { upgrade, mut early } => {
+        let Phase::Handshake(handshake) = &mut self.phase else {
+            return 0;
+        };
+        // What is not whole yet grows where it is.
+        let read = match &mut **handshake {
+            Handshake::Request(reader) | Handshake::Response { reader, .. } => reader.read(data),
+            Handshake::Deciding { early, .. } => {
                 let len = early.len() + data.len();
                 if len > EARLY_MAX {
                     self.violate(Violation::TooEarly);
@@ -126,51 +114,54 @@ impl Endpoint {
                         self.pause();
                     }
                 }
-                self.phase = Phase::Handshake(Box::new(Handshake::Deciding { upgrade, early }));
-                data.len()
+                return data.len();
             }
-            Handshake::Response {
-                mut reader,
-                request,
-                key,
-            } => match reader.read(data) {
-                Ok(None) => {
-                    self.phase = Phase::Handshake(Box::new(Handshake::Response {
-                        reader,
-                        request,
-                        key,
-                    }));
-                    data.len()
-                }
-                Ok(Some(used)) => {
-                    match reader.into_response() {
-                        Ok(response) => self.responded(shared, now, response, &request, &key),
-                        Err(error) => self.end(Cause::Head(error)),
-                    }
-                    used
-                }
-                Err(error) => {
-                    self.end(Cause::Head(error));
-                    data.len()
-                }
-            },
-            Handshake::Body {
-                response,
-                length,
-                mut body,
-            } => {
+            Handshake::Body { length, body, .. } => {
                 let room = length.unwrap_or(MAX_BODY).min(MAX_BODY) - body.len();
                 body.extend_from_slice(&data[..room.min(data.len())]);
-                self.phase = Phase::Handshake(Box::new(Handshake::Body {
-                    response,
-                    length,
-                    body,
-                }));
                 if data.len() >= room {
                     self.refused();
                 }
+                return data.len();
+            }
+        };
+        match read {
+            Ok(None) => data.len(),
+            Ok(Some(used)) => {
+                self.head_came(shared, now);
+                used
+            }
+            Err(error) => {
+                self.phase = Phase::Ended;
+                match self.role {
+                    Role::Server => self.refuse_head(shared, error),
+                    Role::Client => self.end(Cause::Head(error)),
+                }
                 data.len()
             }
+        }
+    }
+
+    /// The head is whole: judges it.
+    fn head_came(&mut self, shared: &mut Shared, now: Tick) {
+        let Phase::Handshake(handshake) = mem::replace(&mut self.phase, Phase::Ended) else {
+            return;
+        };
+        match *handshake {
+            Handshake::Request(reader) => match reader.into_request() {
+                Ok(request) => self.requested(shared, now, request),
+                Err(error) => self.refuse_head(shared, error),
+            },
+            Handshake::Response {
+                reader,
+                request,
+                key,
+            } => match reader.into_response() {
+                Ok(response) => self.responded(shared, now, response, &request, &key),
+                Err(error) => self.end(Cause::Head(error)),
+            },
+            // No head is awaited in these.
+            Handshake::Deciding { .. } | Handshake::Body { .. } => {}
         }
     }
 
@@ -179,7 +170,7 @@ impl Endpoint {
         if let Phase::Handshake(handshake) = &mut self.phase
             && let Handshake::Body { response, body, .. } = &mut **handshake
         {
-            let response = response.clone().body(core::mem::take(body));
+            let response = response.clone().body(mem::take(body));
             self.end(Cause::Refused(Box::new(response)));
         }
     }
@@ -193,7 +184,7 @@ impl Endpoint {
         let Handshake::Deciding { upgrade, early } = &mut **handshake else {
             return;
         };
-        let mut early = core::mem::take(early);
+        let mut early = mem::take(early);
         let upgrade = upgrade.take();
         match (decision.answer, upgrade) {
             (Answer::Accept(accept), Some(upgrade)) => {
