@@ -10,11 +10,11 @@ use std::thread;
 use std::time::Duration;
 
 use async_executor::{Executor, LocalExecutor};
-use common::stream::{End, Whims, pair};
+use common::stream::{hear, say, server};
 use common::{masked, serve, sleep_ms, unmasked};
+use futures_lite::AsyncReadExt as _;
 use futures_lite::future::{poll_once, yield_now, zip};
-use futures_lite::{AsyncReadExt as _, AsyncWriteExt as _};
-use smartsocket_smol::{CloseCode, Config, Connect, Error, Message, Negotiated, Role, WebSocket};
+use smartsocket_smol::{CloseCode, Config, Connect, Error, Message, WebSocket};
 
 const TEXT: u8 = 1;
 const PING: u8 = 9;
@@ -27,26 +27,6 @@ fn quiet() -> Config {
         close_timeout: Duration::from_secs(3_600),
         ..Config::default()
     }
-}
-
-fn server(capacity: usize, config: Config) -> (WebSocket<End>, End) {
-    let (ours, peer) = pair(capacity, Whims::NONE);
-    let agreed = Negotiated::default();
-    (
-        WebSocket::upgraded(ours, Role::Server, agreed, &[], config),
-        peer,
-    )
-}
-
-async fn say(peer: &mut End, frame: &[u8]) {
-    peer.write_all(frame).await.unwrap();
-    peer.flush().await.unwrap();
-}
-
-async fn hear(peer: &mut End, n: usize) -> Vec<u8> {
-    let mut bytes = vec![0; n];
-    peer.read_exact(&mut bytes).await.unwrap();
-    bytes
 }
 
 /// Runs an executor on four threads until `main` ends on the first.

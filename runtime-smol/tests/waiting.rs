@@ -6,7 +6,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::stream::{End, Whims, pair};
+use common::stream::{End, Whims, hear, pair, say, server};
 use common::{close_payload, masked, unmasked};
 use futures_lite::future::{poll_once, yield_now, zip};
 use futures_lite::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -28,27 +28,6 @@ fn quiet() -> Config {
         close_timeout: Duration::from_secs(3_600),
         ..Config::default()
     }
-}
-
-/// A server's WebSocket and the bare stream of its client.
-fn server(capacity: usize, config: Config) -> (WebSocket<End>, End) {
-    let (ours, peer) = pair(capacity, Whims::NONE);
-    let agreed = Negotiated::default();
-    (
-        WebSocket::upgraded(ours, Role::Server, agreed, &[], config),
-        peer,
-    )
-}
-
-async fn say(peer: &mut End, frame: &[u8]) {
-    peer.write_all(frame).await.unwrap();
-    peer.flush().await.unwrap();
-}
-
-async fn hear(peer: &mut End, n: usize) -> Vec<u8> {
-    let mut bytes = vec![0; n];
-    peer.read_exact(&mut bytes).await.unwrap();
-    bytes
 }
 
 /// Lets everybody who is ready run.

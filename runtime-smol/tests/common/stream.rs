@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker, ready};
 
 use futures_io::{AsyncRead, AsyncWrite};
+use futures_lite::{AsyncReadExt as _, AsyncWriteExt as _};
+use smartsocket_smol::{Config, Negotiated, Role, WebSocket};
 
 /// How much a stream holds back until flushed.
 const HOLD: usize = 300;
@@ -211,4 +213,25 @@ impl Drop for End {
             waker.wake();
         }
     }
+}
+
+/// A server's WebSocket and the bare stream of its client.
+pub(crate) fn server(capacity: usize, config: Config) -> (WebSocket<End>, End) {
+    let (ours, peer) = pair(capacity, Whims::NONE);
+    let agreed = Negotiated::default();
+    (
+        WebSocket::upgraded(ours, Role::Server, agreed, &[], config),
+        peer,
+    )
+}
+
+pub(crate) async fn say(peer: &mut End, frame: &[u8]) {
+    peer.write_all(frame).await.unwrap();
+    peer.flush().await.unwrap();
+}
+
+pub(crate) async fn hear(peer: &mut End, n: usize) -> Vec<u8> {
+    let mut bytes = vec![0; n];
+    peer.read_exact(&mut bytes).await.unwrap();
+    bytes
 }
