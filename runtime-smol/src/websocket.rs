@@ -36,7 +36,9 @@ use smartsocket_core::websocket::Error;
 ///
 /// It is also a `Stream` of messages and a `Sink` for them.
 pub struct WebSocket<S = Stream> {
-    driver: Driver<S>,
+    /// Boxed: a future holds room for every move of the connection through
+    /// it, so the connection itself is a pointer.
+    driver: Box<Driver<S>>,
     opened: Option<Box<Opened>>,
     /// The error of an unclean end has been given.
     reported: bool,
@@ -117,9 +119,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         Self::opening(Driver::new(stream, clock, machine))
     }
 
-    pub(crate) const fn opening(driver: Driver<S>) -> Self {
+    pub(crate) fn opening(driver: Driver<S>) -> Self {
         Self {
-            driver,
+            driver: Box::new(driver),
             opened: None,
             reported: false,
         }
@@ -303,7 +305,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     }
 
     /// The stream below.
-    pub const fn get_ref(&self) -> &S {
+    pub fn get_ref(&self) -> &S {
         self.driver.io()
     }
 
