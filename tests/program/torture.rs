@@ -31,6 +31,9 @@ fn our_own_server_passes_every_case() {
         &server.url("/echo"),
         "--server-pid",
         &server.program.id().to_string(),
+        // The server needs 5 s to give up a head, and a slow machine longer.
+        "--patience",
+        "30",
     ]);
     let lines = ended.json();
     let bad: Vec<_> = lines
@@ -144,7 +147,7 @@ fn a_gullible_server_fails() {
     let ended = torture(&[
         &server.place,
         "--patience",
-        "0.5",
+        "5",
         "--only",
         "heads/no-",
         "--only",
@@ -207,17 +210,14 @@ fn a_server_that_is_gone_ends_the_suite() {
     // Two connections make sure that it is an echo server and one asks for
     // compression; a case takes one more, and the good client after it another.
     let server = Gullible::start(6);
-    let ended = torture(&[&server.place, "--patience", "0.5", "--only", "frames/"]);
+    let ended = torture(&[&server.place, "--patience", "5", "--only", "frames/"]);
     assert_eq!(ended.code, Some(1));
     let lines = ended.json();
     let (sum, cases) = lines.split_last().unwrap();
     assert_eq!(sum["failed"], 2, "{cases:?}");
     let last = &cases[1];
     let seen = last["seen"].as_str().unwrap();
-    assert!(
-        seen.contains("cannot connect: connection refused"),
-        "{seen}"
-    );
+    assert!(seen.contains("then a good client: "), "{seen}");
     assert_eq!(sum["skipped"], cases.len() - 2);
     assert!(ended.stderr.contains("does not serve any more"));
 }

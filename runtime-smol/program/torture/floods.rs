@@ -13,6 +13,9 @@ const UNREAD: &str = "RUSTSEC-2020-0043";
 const TINY: &str = "CVE-2026-48779, CVE-2026-12151";
 const CONTROL: &str = "RFC 6455 §5.5.2";
 const MANY: usize = 100_000;
+/// What queues of answers may take, in bytes: half of what would be in them
+/// without a bound.
+const ROOM: u64 = 128 << 20;
 /// For what was taken to show in the server's memory.
 const SETTLE: Duration = Duration::from_millis(500);
 
@@ -30,15 +33,15 @@ fn unread() -> Vec<Case> {
             "pings-unread",
             CONTROL,
             frame(FIN | PING, &[b'a'; 125]),
-            10 * MANY,
+            20 * MANY,
         ),
         (
             "small-messages-unread",
             UNREAD,
             text("twenty bytes of text"),
-            20 * MANY,
+            80 * MANY,
         ),
-        ("empty-messages-unread", UNREAD, text(""), 20 * MANY),
+        ("empty-messages-unread", UNREAD, text(""), 80 * MANY),
         (
             "long-messages-unread",
             UNREAD,
@@ -72,6 +75,7 @@ fn unread() -> Vec<Case> {
                 }))
             },
         )
+        .room(ROOM)
     })
     .into()
 }

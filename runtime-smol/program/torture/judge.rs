@@ -61,7 +61,11 @@ impl Head {
             (Self::Refuse, Answer::Closed | Answer::Reset) => Verdict::Note,
             (Self::RefuseOrNote(_), Answer::Closed | Answer::Reset) => Verdict::Pass,
         };
-        Outcome::new(verdict, answer.to_string())
+        let words = match self {
+            Self::Accept | Self::AcceptOrNote(_) => answer.words(),
+            Self::Refuse | Self::RefuseOrNote(_) | Self::Answer => answer.to_string(),
+        };
+        Outcome::new(verdict, words)
     }
 }
 

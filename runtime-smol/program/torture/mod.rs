@@ -12,6 +12,7 @@ mod floods;
 mod frame;
 mod frames;
 mod heads;
+mod http;
 mod judge;
 mod memory;
 mod peer;
@@ -207,6 +208,7 @@ impl Torture {
 /// Every case, in the order in which they are tried.
 fn all() -> Vec<Case> {
     let mut cases = heads::cases();
+    cases.extend(http::cases());
     cases.extend(frames::cases());
     cases.extend(texts::cases());
     cases.extend(closing::cases());
@@ -247,7 +249,10 @@ async fn introduce(server: &Server, place: &str) -> Result<(), Failure> {
             ),
             code: 3,
         },
-        _ => Failure::new(format!("{place} is no WebSocket server: {answer}")),
+        _ => Failure::new(format!(
+            "{place} is no WebSocket server: {}",
+            answer.words()
+        )),
     })
 }
 

@@ -81,7 +81,7 @@ impl Peer {
         request: Request,
     ) -> Result<(Self, Response), Outcome> {
         let (peer, answer) = Self::ask(server, request).await?;
-        let words = answer.to_string();
+        let words = answer.words();
         let response = answer.into_response().filter(is_upgraded);
         let response = response
             .ok_or_else(|| Outcome::fail(format!("a good request was not upgraded: {words}")))?;
@@ -274,6 +274,16 @@ impl Answer {
     pub(crate) fn is_upgraded(&self) -> bool {
         self.response().is_some_and(is_upgraded)
     }
+
+    /// What became of a request with the usual key.
+    pub(crate) fn words(&self) -> String {
+        match self.response() {
+            Some(response) if response.status == 101 && !is_upgraded(response) => {
+                "answered 101 with wrong headers".into()
+            }
+            _ => self.to_string(),
+        }
+    }
 }
 
 /// Whether a response to a good request upgrades as RFC 6455 §4.2.2 has it.
@@ -335,14 +345,11 @@ impl Seen<'_> {
 impl std::fmt::Display for Answer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Response(response) if response.status == 101 && !is_upgraded(response) => {
-                f.write_str("answered 101 with wrong headers")
-            }
             Self::Response(response) => write!(f, "answered {}", response.status),
             Self::Garbled => f.write_str("answered what is no HTTP response"),
             Self::Closed => f.write_str("closed without an answer"),
             Self::Reset => f.write_str("reset without an answer"),
-            Self::Silent(time_) => write!(f, "no answer within {}", time(*time_)),
+            Self::Silent(wait) => write!(f, "no answer within {}", time(*wait)),
         }
     }
 }

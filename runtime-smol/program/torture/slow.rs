@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::case::{Case, Outcome};
-use super::frame::{BINARY, FIN, TEXT, Width, claim, frame, text, unmasked};
+use super::frame::{BINARY, FIN, TEXT, Width, claim, frame, text};
 use super::judge::MARKER;
 use super::peer::{End, Peer, after};
 use super::request::Request;
@@ -11,6 +11,8 @@ use super::request::Request;
 const SLOWLORIS: &str = "slowloris";
 /// Between two bytes of a slow peer.
 const DRIP: Duration = Duration::from_millis(500);
+/// What is allowed to last is not watched longer than this.
+const GLANCE: Duration = Duration::from_secs(3);
 
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases = heads();
@@ -67,7 +69,7 @@ fn frames() -> Vec<Case> {
             OPEN,
             move |server| async move {
                 let mut peer = Peer::open(&server).await?;
-                let seen = peer.exchange(&bytes, |r| r.over()).await;
+                let seen = peer.exchange_for(GLANCE, &bytes, |r| r.over()).await;
                 Ok(Outcome::pass(seen.words()))
             },
         )
@@ -96,9 +98,7 @@ fn frames() -> Vec<Case> {
             "the server ends TCP by itself within the patience",
             |server| async move {
                 let mut peer = Peer::open(&server).await?;
-                let seen = peer
-                    .exchange(&unmasked(FIN | TEXT, b"odd"), |_| false)
-                    .await;
+                let seen = peer.exchange(&frame(FIN | 3, b"odd"), |_| false).await;
                 let words = seen.words();
                 Ok(match seen.end {
                     End::Enough | End::Open => {
