@@ -7,7 +7,7 @@ use async_io::Timer;
 use super::case::{Case, Outcome};
 use super::frame::{BINARY, CONTINUATION, FIN, PING, PONG, TEXT, frame, text};
 use super::judge::MARKER;
-use super::memory;
+use super::memory::{self, mib};
 use super::peer::{End, Peer};
 
 const UNREAD: &str = "RUSTSEC-2020-0043";
@@ -72,11 +72,16 @@ fn unread() -> Vec<Case> {
                     }
                 }
                 Timer::after(SETTLE).await;
-                let seen = format!("took {} of {count}", taken / one.len());
-                Ok(Outcome::pass(match server.pid {
-                    Some(_) => seen,
-                    None => format!("{seen}; its memory is unknown without --server-pid"),
-                }))
+                let taken = taken / one.len();
+                let kept = peer.count(ROOM, SETTLE).await;
+                Ok(if kept < ROOM {
+                    Outcome::pass(format!("took {taken} of {count}"))
+                } else {
+                    let kept = mib(kept);
+                    Outcome::fail(format!(
+                        "took {taken} of {count}, and kept {kept} of answers"
+                    ))
+                })
             },
         )
         .room(ROOM)

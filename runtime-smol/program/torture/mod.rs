@@ -54,7 +54,9 @@ The URL must be of a server that sends every message back. Verdicts:
   FAIL      a MUST of an RFC is broken, or the server starves, bloats or dies
   note      not as expected, and allowed: a SHOULD, a MAY, a matter of policy
   skipped   could not be tried, such as compression that is not spoken
-After every case a well-behaved client has to get its echo.
+After every case a well-behaved client has to get its echo. Memory counts as
+grown during a case; what an earlier one left behind hides it, so try a case
+alone, on a fresh server, with --only.
 
 Examples:
   smartsocket torture 127.0.0.1:3000/echo

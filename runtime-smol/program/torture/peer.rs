@@ -239,6 +239,25 @@ impl Peer {
         }
     }
 
+    /// Counts the bytes that come, until there are this many or none for this time.
+    pub(crate) async fn count(&mut self, most: u64, wait: Duration) -> u64 {
+        let mut piece = vec![0; PIECE];
+        let mut count = 0;
+        while count < most {
+            let mut stream = &self.stream;
+            let read = stream.read(&mut piece);
+            let late = async {
+                Timer::after(wait).await;
+                Ok(0)
+            };
+            match read.or(late).await {
+                Ok(0) | Err(_) => break,
+                Ok(n) => count += n as u64,
+            }
+        }
+        count
+    }
+
     /// Throws away what comes, up to the end or for this time.
     pub(crate) async fn drain(&mut self, wait: Duration) -> End {
         let read = async {
