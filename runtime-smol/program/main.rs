@@ -1,5 +1,5 @@
 //! The program `smartsocket`: a WebSocket server, a client for the terminal,
-//! and a load tool.
+//! a load tool and a hostile peer.
 //!
 //! This file reads the command line and hands over; each command has a file of
 //! its own.
@@ -16,6 +16,7 @@ mod report;
 mod routes;
 mod serve;
 mod target;
+mod torture;
 mod transcript;
 mod values;
 
@@ -29,6 +30,7 @@ Examples:
   smartsocket connect 127.0.0.1:3000/echo            talk to it, line by line
   echo hi | smartsocket connect ws://127.0.0.1:3000/echo
   smartsocket bench 127.0.0.1:3000/echo -c 50        how fast is it
+  smartsocket torture 127.0.0.1:3000/echo            what it does when peers are hostile
 
 Logging:
   --log LEVEL shows what this program did up to that level. The environment
@@ -38,7 +40,7 @@ Logging:
 Exit codes:
   0 clean end, 1 failed, 2 wrong usage, 3 refused with an HTTP status, 130 on ctrl-c";
 
-/// WebSocket server, client and load tool
+/// WebSocket server, client, load tool and hostile peer
 #[derive(Debug, Parser)]
 #[command(name = "smartsocket", version, after_help = EXAMPLES)]
 struct Cli {
@@ -65,13 +67,17 @@ enum Command {
     Connect(connect::Connect),
     /// Measure how fast a server echoes
     Bench(bench::Bench),
+    /// Attack an echo server of your own with broken and hostile traffic
+    Torture(torture::Torture),
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let level = match &cli.command {
         Command::Connect(connect) if connect.verbose >= 2 => cli.log.max(log::LevelFilter::Debug),
-        Command::Connect(_) | Command::Serve(_) | Command::Bench(_) => cli.log,
+        Command::Connect(_) | Command::Serve(_) | Command::Bench(_) | Command::Torture(_) => {
+            cli.log
+        }
     };
     logging::start(level, std::env::var("DEBUG").ok().as_deref());
     process::raise_descriptor_limit();
@@ -79,6 +85,7 @@ fn main() -> ExitCode {
         Command::Serve(serve) => serve.run(),
         Command::Connect(connect) => connect.run(),
         Command::Bench(bench) => bench.run(),
+        Command::Torture(torture) => torture.run(),
     };
     match done {
         Ok(code) => ExitCode::from(code),

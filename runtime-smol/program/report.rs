@@ -123,11 +123,12 @@ impl Report<'_> {
 }
 
 /// To three digits: more are noise.
-fn round(number: f64) -> f64 {
+pub(crate) fn round(number: f64) -> f64 {
     (number * 1_000.0).round() / 1_000.0
 }
 
-fn write(text: &str) -> Result<(), Failure> {
+/// Writes to stdout.
+pub(crate) fn write(text: &str) -> Result<(), Failure> {
     match io::stdout().lock().write_all(text.as_bytes()) {
         // A reader that has had enough.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),

@@ -6,6 +6,7 @@ mod connect;
 mod serve;
 mod support;
 mod tls;
+mod torture;
 
 use support::run;
 
@@ -26,6 +27,7 @@ fn help_has_examples() {
         &["serve", "--help"],
         &["connect", "--help"],
         &["bench", "--help"],
+        &["torture", "--help"],
     ] {
         let ended = run(args, "");
         assert_eq!(ended.code, Some(0));

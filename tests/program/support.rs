@@ -92,6 +92,11 @@ impl Program {
         }
     }
 
+    /// The number of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
@@ -103,8 +108,13 @@ impl Program {
     }
 
     /// Waits for the program, whose stdin stays open.
-    pub(crate) fn wait(mut self) -> Ended {
-        let late = Instant::now() + PATIENCE;
+    pub(crate) fn wait(self) -> Ended {
+        self.wait_for(PATIENCE)
+    }
+
+    /// Waits this long at most for a program that takes its time.
+    pub(crate) fn wait_for(mut self, patience: Duration) -> Ended {
+        let late = Instant::now() + patience;
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status;
