@@ -6,10 +6,12 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use common::*;
 use peak_alloc::PeakAlloc;
-use smartsocket_core::deflate::Deflate;
-use smartsocket_core::websocket::{Event, Output, Role};
+use smartsocket_core::deflate::{Deflate, Parameters};
+use smartsocket_core::websocket::{Event, Negotiated, Output, Role};
 use smartsocket_core::{Config, Tick, WebSocket};
 
 #[global_allocator]
@@ -18,7 +20,7 @@ static HEAP: PeakAlloc = PeakAlloc;
 /// Tests run one after the other on the only thread there is (`harness =
 /// false`), so that each sees its own allocations and no others.
 fn main() {
-    let tests: [(&str, fn()); 12] = [
+    let tests: [(&str, fn()); 13] = [
         (
             "an_idle_connection_holds_almost_nothing",
             an_idle_connection_holds_almost_nothing,
@@ -64,6 +66,10 @@ fn main() {
             "connections_that_come_and_go_leave_nothing",
             connections_that_come_and_go_leave_nothing,
         ),
+        (
+            "nothing_is_kept_after_a_message",
+            nothing_is_kept_after_a_message,
+        ),
     ];
     for (name, test) in tests {
         test();
@@ -102,10 +108,11 @@ impl Meter {
 }
 
 const KIB: usize = 1024;
+const MIB: usize = 1 << 20;
 
 fn upgraded(role: Role, config: Config) -> WebSocket {
     let deflate = config.deflate.is_some().then(Default::default);
-    let agreed = smartsocket_core::websocket::Negotiated {
+    let agreed = Negotiated {
         deflate,
         subprotocol: None,
     };
@@ -130,8 +137,8 @@ fn an_idle_connection_holds_almost_nothing() {
             deflate: Some(Deflate::default()),
             ..Config::default()
         });
-        let agreed = smartsocket_core::websocket::Negotiated {
-            deflate: Some(smartsocket_core::deflate::Parameters {
+        let agreed = Negotiated {
+            deflate: Some(Parameters {
                 server_no_context_takeover: true,
                 client_no_context_takeover: true,
                 ..Default::default()
@@ -452,4 +459,106 @@ fn connections_that_come_and_go_leave_nothing() {
         }
     }
     assert!(meter.held() < 8 * KIB, "{}", meter.held());
+}
+
+/// What stays when a message has come or gone: nothing.
+fn nothing_is_kept_after_a_message() {
+    for role in ROLES {
+        for takeover in [None, Some(false), Some(true)] {
+            let config = Arc::new(Config {
+                max_queued_bytes: 2 * MIB,
+                fragment_size: 100_000,
+                deflate: takeover.map(|_| Deflate::default()),
+                ..Config::default()
+            });
+            let agreed = Negotiated {
+                subprotocol: None,
+                deflate: takeover.map(|takeover| Parameters {
+                    server_no_context_takeover: !takeover,
+                    client_no_context_takeover: !takeover,
+                    ..Parameters::default()
+                }),
+            };
+            let data: Vec<u8> = (0..MIB).map(|n| (n / 7) as u8).collect();
+            let inputs: Vec<Vec<u8>> = [16 * KIB, MIB]
+                .iter()
+                .map(|n| match takeover {
+                    None => frame(role, BINARY, &data[..*n]),
+                    Some(_) => compressed(role, BINARY, &data[..*n]),
+                })
+                .collect();
+            let mut buffer = vec![0; 2 * MIB];
+            let before = HEAP.current_usage();
+            let mut ws = WebSocket::upgraded(role, agreed, config.clone(), seed(), Tick::ZERO);
+            let mut idle = 0;
+            for round in 0..4 {
+                for (input, read) in inputs
+                    .iter()
+                    .flat_map(|i| [(i, 1_000), (i, 64 * KIB), (i, MIB * 2)])
+                {
+                    for fills in [false, true] {
+                        for read in input.chunks(read) {
+                            feed(&mut ws, read, fills, &mut buffer);
+                        }
+                        assert_eq!(take(&mut ws), 1);
+                        ws.send(ms(0), data[..16 * KIB].to_vec()).unwrap();
+                        ws.send(ms(0), data.clone()).unwrap();
+                        send_all(&mut ws);
+                        // The states of the compression stay; nothing else.
+                        let held = HEAP.current_usage() - before;
+                        match round {
+                            0 => idle = held,
+                            _ => assert_eq!(held, idle, "{role:?}, {takeover:?}"),
+                        }
+                        assert!(takeover.is_some() || held < KIB, "{held}");
+                    }
+                }
+            }
+            // Half a message, ended by a close frame or the end of the stream.
+            let half = &inputs[1][..inputs[1].len() / 2];
+            feed(&mut ws, half, false, &mut buffer);
+            assert!(HEAP.current_usage() - before > idle);
+            ws.handle_eof(ms(0));
+            discard_outputs(&mut ws);
+            let held = HEAP.current_usage() - before;
+            assert!(held <= idle, "{held}, idle {idle}");
+            drop(ws);
+            assert_eq!(HEAP.current_usage(), before);
+        }
+    }
+}
+
+fn feed(ws: &mut WebSocket, mut bytes: &[u8], fills: bool, buffer: &mut [u8]) {
+    while !bytes.is_empty() {
+        match fills.then(|| ws.take_fill()).flatten() {
+            Some(mut fill) => {
+                let n = fill.room.min(bytes.len());
+                fill.buf.extend_from_slice(&bytes[..n]);
+                bytes = &bytes[n..];
+                ws.handle_fill(ms(0), fill);
+            }
+            None => {
+                buffer[..bytes.len()].copy_from_slice(bytes);
+                ws.handle_bytes(ms(0), &mut buffer[..bytes.len()]);
+                break;
+            }
+        }
+    }
+}
+
+/// Takes all outputs; how many messages there were.
+fn take(ws: &mut WebSocket) -> usize {
+    std::iter::from_fn(|| ws.poll_output())
+        .filter(|output| matches!(output, Output::Event(Event::Message(_))))
+        .count()
+}
+
+fn send_all(ws: &mut WebSocket) {
+    loop {
+        discard_outputs(ws);
+        match ws.unsent().map(|bytes| bytes.len()).sum() {
+            0 => break,
+            n => ws.transmitted(ms(0), n),
+        }
+    }
 }

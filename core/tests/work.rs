@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use common::*;
 use smartsocket_core::deflate::Deflate;
 use smartsocket_core::{Config, Tick, WebSocket};
-use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, Stats, StatsAlloc};
 
 #[global_allocator]
 static HEAP: &StatsAlloc<std::alloc::System> = &INSTRUMENTED_SYSTEM;
@@ -19,13 +19,91 @@ static TURN: Mutex<()> = Mutex::new(());
 
 /// Calls to the allocator while bytes go into the machine, in reads of `size`.
 fn calls(ws: &mut WebSocket, bytes: &[u8], size: usize) -> usize {
+    let change = change(ws, bytes, size);
+    change.allocations + change.reallocations
+}
+
+/// What the allocator is asked for meanwhile.
+fn change(ws: &mut WebSocket, bytes: &[u8], size: usize) -> Stats {
     let mut read = bytes.to_vec();
     let region = Region::new(HEAP);
     for piece in read.chunks_mut(size) {
         ws.handle_bytes(Tick::ZERO, piece);
     }
-    let change = region.change();
-    change.allocations + change.reallocations
+    region.change()
+}
+
+/// Bytes allocated in all for each byte received, in whatever form it comes.
+#[test]
+fn a_byte_received_costs_a_constant_of_memory() {
+    let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    for role in ROLES {
+        let claim = |claim| Raw::to(role, true, BINARY, "").claim(claim).bytes();
+        let fragments = |data: &str| {
+            let mut bytes = fragment(role, BINARY, data);
+            bytes.extend(fragment(role, CONTINUATION, data).repeat(4_000));
+            bytes
+        };
+        // What comes, and for each byte of it and for all of it what may be
+        // allocated: a message grows by doubling, and ends at its own size.
+        let cases = [
+            ("a claimed MiB", claim(1 << 20), 0, 512),
+            (
+                "half a claimed MiB",
+                Raw::to(role, true, BINARY, vec![7; 1 << 19])
+                    .claim(1 << 20)
+                    .bytes(),
+                2,
+                8_192,
+            ),
+            ("1-byte fragments", fragments("x"), 2, 8_192),
+            ("empty fragments", fragments(""), 0, 512),
+            (
+                "a long message",
+                frame(role, BINARY, vec![7; 1 << 20]),
+                2,
+                8_192,
+            ),
+            (
+                "1-byte messages",
+                frame(role, BINARY, "x").repeat(4_000),
+                48,
+                512,
+            ),
+            (
+                "empty messages",
+                frame(role, BINARY, "").repeat(4_000),
+                48,
+                512,
+            ),
+            (
+                "1-byte pings",
+                frame(role, PING, "x").repeat(1_000),
+                100,
+                16_384,
+            ),
+        ];
+        for (what, bytes, each, once) in cases {
+            for streaming in [false, true] {
+                for read in [1, 1_000, 64 * 1024] {
+                    let config = Config {
+                        streaming,
+                        ..Config::default()
+                    };
+                    let mut ws = Machine::upgraded(role, config).ws;
+                    let allocated = change(&mut ws, &bytes, read).bytes_allocated;
+                    // In parts, a byte may come as an event of its own.
+                    let each = if streaming { each + 140 } else { each };
+                    assert!(ws.is_open());
+                    assert!(
+                        allocated <= each * bytes.len() + once,
+                        "{role:?}, {what}, reads of {read}, streaming: {streaming}: {allocated} bytes for {}",
+                        bytes.len()
+                    );
+                }
+            }
+        }
+    }
 }
 
 #[test]

@@ -83,6 +83,60 @@ fn any_single_wait_of_a_conversation_may_be_the_last_of_its_future() {
     }
 }
 
+/// A short one: two messages there and back, and a close.
+fn exchange(drops: Drops, whims: Whims) -> usize {
+    let impatience = Impatience::new(drops);
+    let (mut client, mut server) = both(pair(64, whims));
+    let ours = [Message::text("hi"), Message::binary(vec![7; 130])];
+    let client_side = async {
+        for message in &ours {
+            let sent = impatience.over(async || client.send(message.clone()).await);
+            sent.await.unwrap();
+        }
+        for message in &ours {
+            let answer = impatience.over(async || client.recv().await).await;
+            assert_eq!(&answer.unwrap().unwrap(), message);
+        }
+        impatience
+            .over(async || client.close(CloseCode::NORMAL, "").await.is_some())
+            .await;
+        assert!(client.closed().unwrap().is_clean());
+    };
+    let server_side = async {
+        while let Some(message) = impatience.over(async || server.recv().await).await {
+            let message = message.unwrap();
+            let sent = impatience.over(async || server.send(message.clone()).await);
+            sent.await.unwrap();
+        }
+        assert!(server.closed().unwrap().is_clean());
+    };
+    common::run(zip(client_side, server_side));
+    impatience.waits.get()
+}
+
+#[test]
+fn every_wait_may_be_the_last_whatever_the_stream_takes_at_once() {
+    let mut runs = 0;
+    for portion in (1..=20).chain([31, 64, 135, 300]) {
+        let waits = exchange(Drops::Never, Whims::portions(portion));
+        for at in 1..=waits {
+            exchange(Drops::Once(at), Whims::portions(portion));
+        }
+        runs += waits;
+    }
+    assert!(runs > 500, "{runs}");
+}
+
+#[test]
+fn a_storm_of_waits_for_nothing_passes() {
+    for storm in [1, 2, 10, 100] {
+        exchange(Drops::Never, Whims::storm(storm));
+        for each in [1, 5] {
+            exchange(Drops::Each(each + storm as usize), Whims::storm(storm));
+        }
+    }
+}
+
 type Halves = (Sender<End>, Receiver<End>);
 
 /// Both sides speak and listen at once, by halves.

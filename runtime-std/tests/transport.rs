@@ -30,14 +30,24 @@ struct Moody {
     incoming: Arc<Pipe>,
     outgoing: Arc<Pipe>,
     mood: AtomicU64,
+    /// The most bytes a call takes or gives.
+    portion: usize,
+    /// Of so many calls one does anything.
+    patience: u64,
 }
 
 fn pair() -> (Moody, Moody) {
+    pair_of(200, 0)
+}
+
+fn pair_of(portion: usize, patience: u64) -> (Moody, Moody) {
     let pipes: [Arc<Pipe>; 2] = Default::default();
     let end = |incoming: usize, seed| Moody {
         incoming: Arc::clone(&pipes[incoming]),
         outgoing: Arc::clone(&pipes[1 - incoming]),
         mood: AtomicU64::new(seed),
+        portion,
+        patience,
     };
     (end(0, 1), end(1, 2))
 }
@@ -53,6 +63,9 @@ impl Moody {
     }
 
     fn whim(&self) -> io::Result<()> {
+        if self.patience > 0 && self.mood(self.patience) > 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
         match self.mood(8) {
             0 => Err(io::ErrorKind::Interrupted.into()),
             1 => Err(io::ErrorKind::WouldBlock.into()),
@@ -81,7 +94,10 @@ impl Transport for Moody {
                 Err(io::ErrorKind::WouldBlock.into())
             };
         }
-        let n = buf.len().min(pipe.0.len()).min(1 + self.mood(200) as usize);
+        let n = buf
+            .len()
+            .min(pipe.0.len())
+            .min(1 + self.mood(self.portion as u64) as usize);
         for (place, byte) in buf.iter_mut().zip(pipe.0.drain(..n)) {
             *place = byte;
         }
@@ -92,7 +108,7 @@ impl Transport for Moody {
     fn write(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         self.whim()?;
         let mut pipe = self.outgoing.bytes.lock().unwrap();
-        let room = (CAPACITY - pipe.0.len()).min(1 + self.mood(200) as usize);
+        let room = (CAPACITY - pipe.0.len()).min(1 + self.mood(self.portion as u64) as usize);
         if pipe.1 {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
@@ -135,7 +151,10 @@ impl Transport for Moody {
 }
 
 fn open() -> (WebSocket<Moody>, WebSocket<Moody>) {
-    let (client, server) = pair();
+    open_over(pair())
+}
+
+fn open_over((client, server): (Moody, Moody)) -> (WebSocket<Moody>, WebSocket<Moody>) {
     let server = thread::spawn(|| WebSocket::accept(server, Config::default()).unwrap());
     let request = UpgradeRequest::new("ws://localhost/").unwrap();
     let client = WebSocket::handshake(client, request, Config::default()).unwrap();
@@ -162,6 +181,22 @@ fn messages_survive_every_mood_of_the_stream() {
     }
     client.close(CloseCode::NORMAL, "").unwrap();
     server.join().unwrap();
+}
+
+#[test]
+fn messages_survive_parts_of_every_size_and_storms_of_waits() {
+    let portions = (1..=20).map(|portion| (portion, 0));
+    for (portion, patience) in portions.chain([(200, 50), (1, 20), (3, 5)]) {
+        let (mut client, server) = open_over(pair_of(portion, patience));
+        let server = spawn_echo(server);
+        for size in [0, 1, 130] {
+            let message = Message::binary(vec![size as u8; size]);
+            client.send(message.clone()).unwrap();
+            assert_eq!(client.recv().unwrap().unwrap(), message);
+        }
+        client.close(CloseCode::NORMAL, "").unwrap();
+        server.join().unwrap();
+    }
 }
 
 #[test]

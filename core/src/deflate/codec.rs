@@ -54,6 +54,8 @@ impl core::error::Error for InflateError {}
 
 /// The compressing half of a backend.
 pub(crate) trait Compress {
+    /// Bytes of heap one state takes at most.
+    const HEAP: usize;
     /// The windows it can keep to.
     const WINDOW_BITS: RangeInclusive<u8>;
 
@@ -67,6 +69,9 @@ pub(crate) trait Compress {
 
 /// The decompressing half of a backend.
 pub(crate) trait Decompress {
+    /// Bytes of heap one state takes at most.
+    const HEAP: usize;
+
     fn new() -> Self;
     /// Inflates into `out`, which holds 1 to [`STEP`] bytes, until either side is used up or a final
     /// block has ended.

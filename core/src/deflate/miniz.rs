@@ -21,6 +21,7 @@ const WINDOW: usize = 32 * 1024;
 pub(crate) struct Compressor(Box<CompressorOxide>);
 
 impl Compress for Compressor {
+    const HEAP: usize = 314 * 1024;
     /// The level decides how far it looks back; a smaller window is accepted and then ignored.
     const WINDOW_BITS: RangeInclusive<u8> = 15..=15;
 
@@ -54,6 +55,8 @@ pub(crate) struct Decompressor {
 }
 
 impl Decompress for Decompressor {
+    const HEAP: usize = size_of::<DecompressorOxide>() + WINDOW + STEP;
+
     fn new() -> Self {
         Self {
             inner: Box::default(),

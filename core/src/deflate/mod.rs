@@ -43,6 +43,13 @@ pub(crate) type Deflater = codec::Deflater<backend::Compressor>;
 /// Decompresses messages with the backend this crate was built with.
 pub(crate) type Inflater = codec::Inflater<backend::Decompressor>;
 
+/// The most that DEFLATE makes of a byte: a match of 258 bytes in two bits.
+pub(crate) const MAX_RATIO: usize = 1_032;
+/// Heap of one state for each direction, and of the pool that keeps them.
+pub(crate) const STATES: usize = <backend::Compressor as codec::Compress>::HEAP
+    + <backend::Decompressor as codec::Decompress>::HEAP
+    + 1_024;
+
 /// The window sizes, as powers of two, that the compiled backend can promise when it compresses:
 /// 15 alone with miniz_oxide, whose window is fixed; 9 to 15 with the feature `zlib-rs`.
 ///

@@ -17,6 +17,7 @@ const GROWTH: RangeInclusive<usize> = 256..=16 * 1024;
 pub(crate) struct Compressor(Deflate);
 
 impl Compress for Compressor {
+    const HEAP: usize = 384 * 1024;
     /// Without a zlib header 8 is refused: the window of 256 bytes never worked.
     const WINDOW_BITS: RangeInclusive<u8> = 9..=15;
 
@@ -56,6 +57,9 @@ pub(crate) struct Decompressor {
 }
 
 impl Decompress for Decompressor {
+    /// The history grows by doubling, to less than two windows.
+    const HEAP: usize = 48 * 1024 + 3 * WINDOW;
+
     fn new() -> Self {
         Self {
             inner: Inflate::new(false, 15),

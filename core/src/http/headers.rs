@@ -85,6 +85,11 @@ impl Headers {
         self.fields.len()
     }
 
+    /// Bytes of memory in use.
+    pub(crate) const fn size(&self) -> usize {
+        self.text.len() + self.fields.len() * size_of::<Field>()
+    }
+
     /// Whether there are no fields.
     pub fn is_empty(&self) -> bool {
         self.fields.is_empty()

@@ -25,11 +25,11 @@ use super::event::{Accept, Answer, Cause, Decision, Event, Negotiated, Opened, T
 use super::{Config, Role, Shared};
 
 /// Bytes of a refusal's body that a client keeps.
-const MAX_BODY: usize = 16 * 1024;
+pub(super) const MAX_BODY: usize = 16 * 1024;
 /// Early bytes after which a server stops reading until it has an answer ...
 const EARLY_PAUSE: usize = 4 * 1024;
 /// ... and those after which it gives up on the client.
-const EARLY_MAX: usize = 128 * 1024;
+pub(super) const EARLY_MAX: usize = 128 * 1024;
 
 /// Where the handshake stands.
 #[derive(Debug)]

@@ -2,9 +2,10 @@
 //!
 //! `endpoint` holds the states, `deadlines` the time, `handshake` the opening,
 //! `ending` the end, `secure` the TLS below, `receive` the way in, `send` and
-//! `wire` the way out, `codec` one connection's compression. [`WebSocket`] is an
-//! endpoint with what it needs around it.
+//! `wire` the way out, `codec` one connection's compression, `bounds` what all
+//! of it can hold. [`WebSocket`] is an endpoint with what it needs around it.
 
+mod bounds;
 mod codec;
 mod config;
 mod deadlines;

@@ -138,7 +138,7 @@ impl Receiver {
     pub(super) fn take_fill(&mut self, config: &Config) -> Option<Fill> {
         let frame = self.frame.as_ref()?;
         let assembly = self.message.as_deref_mut()?;
-        let expected = assembly.expected(frame.fin);
+        let expected = assembly.expected(frame.fin, config);
         let Body::Binary(buf) = &mut assembly.body else {
             return None;
         };
@@ -431,11 +431,13 @@ impl Receiver {
                 .inflate(&mut shared.pool, piece, last, &limits, &mut inflated)
                 .map_err(|error| Violation::inflate(&error, shared.config.max_message));
             // Text is judged up to the fault, as it is when it comes in pieces.
-            let result = assembly.push(&inflated, false).and(result);
+            let expected = assembly.expected(false, &shared.config);
+            let result = assembly.push(&inflated, expected).and(result);
             shared.keep_scratch(inflated);
             result?;
         } else {
-            assembly.push(piece, frame.fin)?;
+            let expected = assembly.expected(frame.fin, &shared.config);
+            assembly.push(piece, expected)?;
         }
         if last {
             return self.finish(shared.config.streaming);
@@ -471,13 +473,12 @@ impl Receiver {
 }
 
 impl Assembly {
-    /// Appends a piece; `last` says that it is of the last frame.
+    /// Appends a piece of a message of at most `expected` bytes.
     #[inline]
-    fn push(&mut self, piece: &[u8], last: bool) -> Result<(), Violation> {
+    fn push(&mut self, piece: &[u8], expected: usize) -> Result<(), Violation> {
         if piece.is_empty() {
             return Ok(());
         }
-        let expected = self.expected(last);
         match &mut self.body {
             Body::Text(text, utf8) => {
                 text.reserve_exact(growth(
@@ -496,14 +497,16 @@ impl Assembly {
         }
     }
 
-    /// How long the message will be, once that is known: not before its last
-    /// frame, and never of inflated data. Until then room grows by doubling,
-    /// or many small fragments would move it as many times.
-    fn expected(&self, last: bool) -> usize {
-        if last && !self.compressed {
+    /// How long the message can be. It is known exactly in its last frame, if
+    /// that is not compressed; until then room grows by doubling, or many small
+    /// fragments would move it as many times. A part is as long as it is.
+    fn expected(&self, last: bool, config: &Config) -> usize {
+        if config.streaming {
+            0
+        } else if last && !self.compressed {
             usize::try_from(self.announced).unwrap_or(usize::MAX)
         } else {
-            usize::MAX
+            config.max_message
         }
     }
 

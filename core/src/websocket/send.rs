@@ -22,15 +22,15 @@ use super::wire::{GATHER, Wire};
 use super::{Role, Shared};
 
 /// Frames are made until this many bytes are on the wire.
-const WIRE_TARGET: usize = 64 * 1024;
+pub(super) const WIRE_TARGET: usize = 64 * 1024;
 
 /// Every ping is answered until this many bytes are on the wire; after that
 /// only the latest (RFC 6455 §5.5.3 allows to answer no other).
-const PONG_ROOM: usize = 4 * 1024;
+pub(super) const PONG_ROOM: usize = 4 * 1024;
 
 /// What a message counts in the queue beyond its payload: a queue of empty
 /// messages is not free.
-const ENTRY: usize = size_of::<Outgoing>();
+pub(super) const ENTRY: usize = size_of::<Outgoing>();
 
 /// The outgoing half of an endpoint.
 #[derive(Debug)]
@@ -144,6 +144,8 @@ impl Sender {
             codec.deflate(&mut shared.pool, &payload, last, &mut deflated);
             let whole = first && last;
             if !(whole && codec.forgets() && deflated.len() >= payload.len()) {
+                // It grew by doubling; what waits is to be as long as it counts.
+                deflated.shrink_to_fit();
                 payload = deflated.into();
                 compressed = true;
             }

@@ -12,6 +12,12 @@ pub(super) const GATHER: usize = 2_048;
 /// A gathering buffer this full is sealed: what has been copied should still
 /// be in the cache when the kernel copies it again.
 const SEAL: usize = 64 * 1024;
+/// With this many pieces waiting, small frames go on gathering until the peer
+/// takes some: a piece of a few bytes costs more than those.
+const CROWD: usize = 64;
+/// Pieces there can be: the crowd, and what 64 KiB are made of if each is too
+/// long to be copied and has its header before it.
+pub(super) const MAX_PIECES: usize = CROWD + 2 * (SEAL / GATHER) + 2;
 
 /// A queue of byte strings with a gathering buffer at its end.
 ///
@@ -42,7 +48,7 @@ impl Wire {
     #[inline]
     pub(super) fn gather(&mut self, more: usize) -> &mut Vec<u8> {
         if self.tail.len() + more > SEAL {
-            self.seal();
+            self.seal_tail();
         }
         if self.tail.is_empty() {
             // Often the only frame of its turn: exactly its size.
@@ -61,7 +67,7 @@ impl Wire {
 
     /// Appends bytes without copying them.
     pub(super) fn push(&mut self, bytes: Bytes) {
-        self.seal();
+        self.seal_tail();
         self.bytes += bytes.len();
         self.push_sealed(bytes);
     }
@@ -69,6 +75,13 @@ impl Wire {
     /// Makes what was gathered visible to [`unsent`](Self::unsent).
     #[inline]
     pub(super) fn seal(&mut self) {
+        if self.rest.len() < CROWD || self.tail.len() >= GATHER {
+            self.seal_tail();
+        }
+    }
+
+    #[inline]
+    fn seal_tail(&mut self) {
         if !self.tail.is_empty() {
             let tail = mem::take(&mut self.tail);
             self.push_sealed(tail.into());
@@ -127,6 +140,28 @@ mod tests {
         wire.unsent()
             .flat_map(|bytes| bytes.iter().copied())
             .collect()
+    }
+
+    #[test]
+    fn a_crowd_of_tiny_frames_gathers_although_each_was_shown() {
+        let mut wire = Wire::default();
+        for n in 0..30_000_u16 {
+            wire.gather(2).extend_from_slice(&n.to_be_bytes());
+            wire.gathered(2);
+            wire.seal();
+            assert!(wire.unsent().count() <= MAX_PIECES);
+        }
+        let mut next = 0_u16;
+        while !wire.is_empty() {
+            let first = wire.unsent().next().cloned().unwrap_or_default();
+            for n in first.chunks(2) {
+                assert_eq!(n, next.to_be_bytes());
+                next += 1;
+            }
+            wire.advance(first.len());
+            wire.seal();
+        }
+        assert_eq!(next, 30_000);
     }
 
     #[test]

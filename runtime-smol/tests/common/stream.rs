@@ -37,28 +37,67 @@ struct Pipe {
 
 /// What a stream does unasked; the same seed does the same.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Whims(u64);
+pub(crate) struct Whims {
+    seed: u64,
+    /// The most bytes a call takes or gives.
+    portion: usize,
+    /// How often a call waits for no reason before each that does not.
+    storm: u32,
+    /// By reads, writes and flushes each.
+    waited: [u32; 3],
+}
 
 impl Whims {
     /// Everything as prompt and whole as the pipe allows.
-    pub(crate) const NONE: Self = Self(0);
+    pub(crate) const NONE: Self = Self {
+        seed: 0,
+        portion: usize::MAX,
+        storm: 0,
+        waited: [0; 3],
+    };
 
     pub(crate) fn seed(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+        Self {
+            seed: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
+            ..Self::NONE
+        }
+    }
+
+    /// As many bytes a call at most, and no other whim.
+    pub(crate) fn portions(portion: usize) -> Self {
+        Self {
+            portion,
+            ..Self::NONE
+        }
+    }
+
+    /// As many waits before every call that does anything.
+    pub(crate) fn storm(storm: u32) -> Self {
+        Self {
+            storm,
+            ..Self::NONE
+        }
     }
 
     fn roll(&mut self, sides: u64) -> u64 {
-        if self.0 == 0 {
+        if self.seed == 0 {
             return sides - 1;
         }
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % sides
+        self.seed ^= self.seed << 13;
+        self.seed ^= self.seed >> 7;
+        self.seed ^= self.seed << 17;
+        (self.seed >> 11) % sides
     }
 
     /// Waits or fails for no reason, now and then.
-    fn poll(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>> {
+    fn poll(&mut self, cx: &Context<'_>, call: usize) -> Poll<io::Result<()>> {
+        let waited = &mut self.waited[call];
+        if *waited < self.storm {
+            *waited += 1;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        *waited = 0;
         match self.roll(8) {
             0 | 1 => {
                 cx.waker().wake_by_ref();
@@ -71,6 +110,7 @@ impl Whims {
 
     /// A part of `n`.
     fn part(&mut self, n: usize) -> usize {
+        let n = n.min(self.portion);
         match self.roll(4) {
             0 => n.min(1),
             1 => n.div_ceil(3),
@@ -94,7 +134,10 @@ pub(crate) fn pair(capacity: usize, whims: Whims) -> (End, End) {
         held: Vec::new(),
         whims,
     };
-    let other = Whims(whims.0.rotate_left(17));
+    let other = Whims {
+        seed: whims.seed.rotate_left(17),
+        ..whims
+    };
     (end(&back, &there, whims), end(&there, &back, other))
 }
 
@@ -139,7 +182,7 @@ impl AsyncRead for End {
         cx: &mut Context<'_>,
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.whims.poll(cx))?;
+        ready!(self.whims.poll(cx, 0))?;
         let part = self.whims.part(buf.len());
         let mut pipe = self.incoming.lock().unwrap();
         if pipe.data.is_empty() {
@@ -174,7 +217,7 @@ impl AsyncWrite for End {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.whims.poll(cx))?;
+        ready!(self.whims.poll(cx, 1))?;
         if self.held.len() >= HOLD {
             ready!(self.poll_spill(cx))?;
         }
@@ -187,7 +230,7 @@ impl AsyncWrite for End {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.whims.poll(cx))?;
+        ready!(self.whims.poll(cx, 2))?;
         self.poll_spill(cx)
     }
 
