@@ -40,6 +40,8 @@ pub(crate) struct Driver<S> {
     /// Writes what it can without waiting; for `Drop`, which knows no bounds.
     farewell: fn(&mut Self),
     clock: Clock,
+    /// When the last bytes were read.
+    read: Tick,
     /// Armed for `armed` or earlier; made when first needed.
     timer: Option<Timer>,
     armed: Tick,
@@ -76,6 +78,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 let _ = driver.poll_write_all(&mut Context::from_waker(Waker::noop()));
             },
             clock,
+            read: Tick::ZERO,
             timer: None,
             armed: Tick::MAX,
             transmit: false,
@@ -182,7 +185,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             let refused = Refused::Closed;
             return Err(SendError { message, refused });
         }
-        self.machine.send_part(self.clock.now(), message, last)
+        // Answers to what came together are made at one time: asking for it
+        // costs as much as making one.
+        let now = if self.has_event() {
+            self.read
+        } else {
+            self.clock.now()
+        };
+        self.machine.send_part(now, message, last)
     }
 
     /// Ready when there is room for a message, or no hope of any.
@@ -387,7 +397,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             buf.resize(READ_BUFFER, 0);
             let result = Pin::new(&mut self.io).poll_read(cx, &mut buf);
             if let Poll::Ready(Ok(n)) = result {
-                self.machine.handle_bytes(self.clock.now(), &mut buf[..n]);
+                self.read = self.clock.now();
+                self.machine.handle_bytes(self.read, &mut buf[..n]);
             }
             READ.set(buf);
             result

@@ -97,7 +97,7 @@ impl Endpoint {
         self.deadline = self.clock + shared.config.close_timeout;
         self.receiver.clear();
         if let Some(codec) = &mut self.codec {
-            codec.release(&mut shared.pool);
+            codec.release(shared.pool());
         }
         Output::Event(Event::Closed(closed))
     }

@@ -20,10 +20,11 @@ mod secure;
 mod send;
 mod wire;
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::fmt;
+use core::{fmt, mem};
 
 use bytes::Bytes;
 
@@ -343,9 +344,16 @@ pub(crate) struct Shared {
     pub(crate) config: Arc<Config>,
     pub(crate) entropy: Entropy,
     pub(crate) events: Events,
+    /// Made when first needed: most connections never are in need of them.
+    tools: Option<Box<Tools>>,
+}
+
+/// What compression and TLS work with.
+#[derive(Debug)]
+pub(crate) struct Tools {
     pub(crate) pool: Pool,
-    /// Inflated bytes on their way into a message.
-    pub(crate) scratch: Vec<u8>,
+    /// Inflated or deciphered bytes on their way into a message.
+    scratch: Vec<u8>,
 }
 
 impl Shared {
@@ -354,16 +362,32 @@ impl Shared {
             config,
             entropy: Entropy::new(seed),
             events: Events::default(),
-            pool: Pool::new(1),
-            scratch: Vec::new(),
+            tools: None,
         }
+    }
+
+    fn pool(&mut self) -> &mut Pool {
+        &mut self.tools().pool
+    }
+
+    fn tools(&mut self) -> &mut Tools {
+        self.tools.get_or_insert_with(|| {
+            Box::new(Tools {
+                pool: Pool::new(1),
+                scratch: Vec::new(),
+            })
+        })
+    }
+
+    fn take_scratch(&mut self) -> Vec<u8> {
+        mem::take(&mut self.tools().scratch)
     }
 
     /// Keeps a scratch buffer for the next time, unless it has grown: an idle
     /// connection should hold next to nothing.
     fn keep_scratch(&mut self, scratch: Vec<u8>) {
         if scratch.capacity() <= KEPT_SCRATCH {
-            self.scratch = scratch;
+            self.tools().scratch = scratch;
         }
     }
 

@@ -425,10 +425,10 @@ impl Receiver {
                 return Err(Violation::ReservedBits);
             };
             let limits = shared.inflate_limits();
-            let mut inflated = mem::take(&mut shared.scratch);
+            let mut inflated = shared.take_scratch();
             inflated.clear();
             let result = codec
-                .inflate(&mut shared.pool, piece, last, &limits, &mut inflated)
+                .inflate(shared.pool(), piece, last, &limits, &mut inflated)
                 .map_err(|error| Violation::inflate(&error, shared.config.max_message));
             // Text is judged up to the fault, as it is when it comes in pieces.
             let expected = assembly.expected(false, &shared.config);

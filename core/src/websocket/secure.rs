@@ -76,7 +76,7 @@ impl Endpoint {
             // the connection and take our close frame back.
             return self.discard(data.len());
         }
-        let mut plain = mem::take(&mut shared.scratch);
+        let mut plain = shared.take_scratch();
         while !data.is_empty() {
             let Some(tls) = &mut self.tls else { break };
             plain.clear();

@@ -1,10 +1,11 @@
 //! The way out: messages become frames, as few at a time as are needed.
 //!
-//! Messages wait whole in `backlog`; frames are made of them when the wire
+//! Messages wait whole in a backlog; frames are made of them when the wire
 //! runs low. So a control frame is never behind more than the wire's target
 //! and one fragment, a client masks in small steps, and memory is bounded by
 //! what was queued.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -37,15 +38,28 @@ pub(super) const ENTRY: usize = size_of::<Outgoing>();
 pub(super) struct Sender {
     role: Role,
     pub(super) wire: Wire,
-    backlog: VecDeque<Outgoing>,
-    backlog_bytes: usize,
+    /// What the wire has no room for; mostly there is nothing.
+    waiting: Option<Box<Waiting>>,
     /// A message is being sent in parts: its kind and whether it is compressed.
     unfinished: Option<Unfinished>,
-    /// The latest ping's answer, when the wire had no room for it.
-    pong: Option<Bytes>,
-    ping: Option<Bytes>,
     /// The caller was refused for want of room and waits to hear of some.
     pub(super) pressed: bool,
+}
+
+/// What is to become frames, in this order.
+#[derive(Debug, Default)]
+struct Waiting {
+    /// The latest ping's answer.
+    pong: Option<Bytes>,
+    ping: Option<Bytes>,
+    backlog: VecDeque<Outgoing>,
+    backlog_bytes: usize,
+}
+
+impl Waiting {
+    fn is_empty(&self) -> bool {
+        self.backlog.is_empty() && self.pong.is_none() && self.ping.is_none()
+    }
 }
 
 /// A message, or a part of one, that is not on the wire.
@@ -73,26 +87,26 @@ impl Sender {
         Self {
             role,
             wire: Wire::default(),
-            backlog: VecDeque::new(),
-            backlog_bytes: 0,
+            waiting: None,
             unfinished: None,
-            pong: None,
-            ping: None,
             pressed: false,
         }
     }
 
     /// Payload and header bytes that wait.
-    pub(super) const fn buffered(&self) -> usize {
-        self.wire.len() + self.backlog_bytes
+    #[inline]
+    pub(super) fn buffered(&self) -> usize {
+        let waiting = self.waiting.as_ref();
+        self.wire.len() + waiting.map_or(0, |waiting| waiting.backlog_bytes)
     }
 
     /// Whether nothing waits.
-    pub(super) fn is_empty(&self) -> bool {
-        self.wire.is_empty()
-            && self.backlog.is_empty()
-            && self.pong.is_none()
-            && self.ping.is_none()
+    pub(super) const fn is_empty(&self) -> bool {
+        self.wire.is_empty() && self.waiting.is_none()
+    }
+
+    fn waiting(&mut self) -> &mut Waiting {
+        self.waiting.get_or_insert_default()
     }
 
     /// Whether a message of `len` bytes may be queued now.
@@ -141,7 +155,7 @@ impl Sender {
             })
         {
             let mut deflated = Vec::new();
-            codec.deflate(&mut shared.pool, &payload, last, &mut deflated);
+            codec.deflate(shared.pool(), &payload, last, &mut deflated);
             let whole = first && last;
             if !(whole && codec.forgets() && deflated.len() >= payload.len()) {
                 // It grew by doubling; what waits is to be as long as it counts.
@@ -151,7 +165,8 @@ impl Sender {
             }
         }
         self.unfinished = (!last).then_some(Unfinished { text, compressed });
-        if self.backlog.is_empty()
+        let in_line = self.waiting.as_ref();
+        if in_line.is_none_or(|waiting| waiting.backlog.is_empty())
             && self.wire.len() < WIRE_TARGET
             && payload.len() <= shared.config.fragment_size
         {
@@ -163,8 +178,9 @@ impl Sender {
                 last,
             );
         } else {
-            self.backlog_bytes += ENTRY + payload.len();
-            self.backlog.push_back(Outgoing::Data {
+            let waiting = self.waiting();
+            waiting.backlog_bytes += ENTRY + payload.len();
+            waiting.backlog.push_back(Outgoing::Data {
                 opcode,
                 compressed: compressed && first,
                 payload,
@@ -179,91 +195,87 @@ impl Sender {
     /// peer does not take its answers, only the latest is kept.
     pub(super) fn pong(&mut self, shared: &mut Shared, payload: Bytes) {
         if self.wire.len() < PONG_ROOM {
-            self.pong = None;
+            if let Some(waiting) = &mut self.waiting {
+                waiting.pong = None;
+            }
             self.put(&mut shared.entropy, Opcode::Pong, false, payload, true);
         } else {
-            self.pong = Some(payload);
+            self.waiting().pong = Some(payload);
         }
     }
 
     /// Sends a ping; one that still waits is replaced.
     pub(super) fn ping(&mut self, payload: Bytes) {
-        self.ping = Some(payload);
+        self.waiting().ping = Some(payload);
     }
 
     /// Queues the close frame behind everything that was sent before.
     pub(super) fn close(&mut self, code: CloseCode, reason: &str) {
         let (payload, len) = close::encode(code, reason);
-        // A pong that waits still goes before it (RFC 6455 §5.5.2).
-        self.ping = None;
         self.unfinished = None;
-        self.backlog.push_back(Outgoing::Close {
+        let waiting = self.waiting();
+        // A pong that waits still goes before it (RFC 6455 §5.5.2).
+        waiting.ping = None;
+        waiting.backlog.push_back(Outgoing::Close {
             payload: Bytes::copy_from_slice(&payload[..len]),
         });
     }
 
     /// Drops what no longer matters once the close frame must go at once.
     pub(super) fn abandon(&mut self) {
-        self.backlog.clear();
-        self.backlog_bytes = 0;
+        if let Some(waiting) = &mut self.waiting {
+            waiting.backlog.clear();
+            waiting.backlog_bytes = 0;
+        }
     }
 
-    /// Makes frames until the wire has enough, control frames first, and seals.
+    /// Makes frames until the wire has enough, control frames first.
+    #[inline]
     pub(super) fn refill(&mut self, shared: &mut Shared) {
+        if let Some(waiting) = self.waiting.take() {
+            self.refill_from(shared, waiting);
+        }
+    }
+
+    fn refill_from(&mut self, shared: &mut Shared, mut waiting: Box<Waiting>) {
         while self.wire.len() < WIRE_TARGET {
-            if let Some(payload) = self.pong.take() {
+            if let Some(payload) = waiting.pong.take() {
                 self.put(&mut shared.entropy, Opcode::Pong, false, payload, true);
-            } else if let Some(payload) = self.ping.take() {
+            } else if let Some(payload) = waiting.ping.take() {
                 self.put(&mut shared.entropy, Opcode::Ping, false, payload, true);
             } else {
-                match self.backlog.pop_front() {
-                    None => {
-                        if self.backlog.capacity() > 0 {
-                            self.backlog = VecDeque::new();
-                        }
-                        break;
-                    }
+                match waiting.backlog.pop_front() {
+                    None => return,
                     Some(Outgoing::Close { payload }) => {
                         self.put(&mut shared.entropy, Opcode::Close, false, payload, true);
                     }
                     Some(Outgoing::Data {
                         opcode,
                         compressed,
-                        payload,
+                        mut payload,
                         last,
                     }) => {
-                        self.fragment(shared, opcode, compressed, payload, last);
+                        let size = shared.config.fragment_size.max(1);
+                        let rest = (payload.len() > size).then(|| payload.split_off(size));
+                        waiting.backlog_bytes -= payload.len();
+                        let fin = last && rest.is_none();
+                        self.put(&mut shared.entropy, opcode, compressed, payload, fin);
+                        match rest {
+                            // Its next fragment is first in line.
+                            Some(payload) => waiting.backlog.push_front(Outgoing::Data {
+                                opcode: Opcode::Continuation,
+                                compressed: false,
+                                payload,
+                                last,
+                            }),
+                            None => waiting.backlog_bytes -= ENTRY,
+                        }
                     }
                 }
             }
         }
-    }
-
-    /// Puts one fragment of the message on the wire and the rest back in line.
-    fn fragment(
-        &mut self,
-        shared: &mut Shared,
-        opcode: Opcode,
-        compressed: bool,
-        mut payload: Bytes,
-        last: bool,
-    ) {
-        let size = shared.config.fragment_size.max(1);
-        let rest = (payload.len() > size).then(|| payload.split_off(size));
-        self.backlog_bytes -= payload.len();
-        if rest.is_none() {
-            self.backlog_bytes -= ENTRY;
-        }
-        let fin = last && rest.is_none();
-        self.put(&mut shared.entropy, opcode, compressed, payload, fin);
-        if let Some(payload) = rest {
-            let opcode = Opcode::Continuation;
-            self.backlog.push_front(Outgoing::Data {
-                opcode,
-                compressed: false,
-                payload,
-                last,
-            });
+        if !waiting.is_empty() {
+            self.waiting = Some(waiting);
         }
     }
 
