@@ -420,6 +420,7 @@ impl Receiver {
             return Ok(None);
         };
         let last = frame.fin && frame.remaining() == 0;
+        let streaming = shared.config.streaming;
         if assembly.compressed {
             let Some(codec) = codec else {
                 return Err(Violation::ReservedBits);
@@ -431,16 +432,16 @@ impl Receiver {
                 .inflate(&mut shared.pool, piece, last, &limits, &mut inflated)
                 .map_err(|error| Violation::inflate(&error, shared.config.max_message));
             // Text is judged up to the fault, as it is when it comes in pieces.
-            let result = assembly.push(&inflated, false).and(result);
+            let result = assembly.push(&inflated, false, streaming).and(result);
             shared.keep_scratch(inflated);
             result?;
         } else {
-            assembly.push(piece, frame.fin)?;
+            assembly.push(piece, frame.fin, streaming)?;
         }
         if last {
-            return self.finish(shared.config.streaming);
+            return self.finish(streaming);
         }
-        if shared.config.streaming {
+        if streaming {
             return Ok(assembly.part());
         }
         Ok(None)
@@ -471,13 +472,18 @@ impl Receiver {
 }
 
 impl Assembly {
-    /// Appends a piece; `last` says that it is of the last frame.
+    /// Appends a piece; `last` says that it is of the last frame, `streaming`
+    /// that it leaves at once.
     #[inline]
-    fn push(&mut self, piece: &[u8], last: bool) -> Result<(), Violation> {
+    fn push(&mut self, piece: &[u8], last: bool, streaming: bool) -> Result<(), Violation> {
         if piece.is_empty() {
             return Ok(());
         }
-        let expected = self.expected(last);
+        let expected = if streaming {
+            piece.len()
+        } else {
+            self.expected(last)
+        };
         match &mut self.body {
             Body::Text(text, utf8) => {
                 text.reserve_exact(growth(
