@@ -140,13 +140,28 @@ impl Driver {
     /// Takes all outputs; the socket takes all bytes unless it is blocked.
     pub(crate) fn drain(&mut self) {
         loop {
-            while let Some(output) = self.ws.poll_output() {
+            while let Some(output) = self.poll() {
                 self.output(output);
             }
-            if self.blocked || !self.write(usize::MAX) {
+            if self.blocked || self.dropped {
+                return;
+            }
+            if !self.write(usize::MAX) {
+                assert_eq!(self.ws.buffered(), 0, "hidden: {:?}", self.ws);
                 return;
             }
         }
+    }
+
+    /// The next output, which the getters have announced.
+    fn poll(&mut self) -> Option<Output> {
+        let (event, due) = (self.ws.has_event(), self.ws.next_timeout());
+        let output = self.ws.poll_output();
+        let is_event = matches!(output, Some(Output::Event(_)));
+        assert_eq!(event, is_event, "{output:?}: {:?}", self.ws);
+        let waits = output.is_none() || due.is_some_and(|due| due <= self.now);
+        assert!(waits, "{output:?} is due at {due:?}: {:?}", self.ws);
+        output
     }
 
     /// The socket takes up to `n` bytes; whether there were any.
@@ -198,6 +213,21 @@ impl Driver {
         self.drain();
         self.pass(self.now + Duration::from_secs(60));
         assert!(self.dropped, "not over: {:?}", self.ws);
+        let stats = self.ws.stats();
+        assert_eq!(stats.sent_bytes, self.sent.len() as u64);
+        let messages = |seen: &&Seen| matches!(seen, Seen::Message(_));
+        let messages = self.seen.iter().filter(messages).count();
+        assert_eq!(stats.received_messages, messages as u64);
+        assert_eq!(stats.sent_messages, self.accepted.len() as u64);
+    }
+
+    /// Calls that are not due, and looks, between any two inputs.
+    pub(crate) fn fidget(&mut self) {
+        if self.ws.next_timeout().is_none_or(|due| due > self.now) {
+            self.ws.handle_timeout(self.now);
+        }
+        self.ws.transmitted(self.now, 0);
+        self.ws.handle_bytes(self.now, &mut []);
     }
 
     /// What was told, in the order it was told, since the last call.
