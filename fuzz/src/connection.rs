@@ -124,9 +124,14 @@ impl Plan {
         };
         match kind {
             0..=4 => Action::Bytes(self.bytes(input.take(READ[measure]))),
-            5 => {
+            5 if measure < 8 => {
                 let bulk = vec![b'x'; 1 << (10 + measure % 7)];
                 Action::Fill(self.bytes(&bulk))
+            }
+            5 => {
+                let start = self.stream.len().saturating_sub(READ[measure]);
+                let flood = self.stream[start..].repeat(40);
+                Action::Bytes(self.bytes(&flood))
             }
             6 => Action::Fill(self.bytes(input.take(READ[measure]))),
             7 => Action::Pass(Duration::from_secs_f64(SECONDS[measure])),
@@ -463,6 +468,9 @@ fn check_sent(driver: &Driver, role: Role) {
     let Some(agreed) = &driver.agreed else {
         return;
     };
+    let frames = driver.frames();
+    let after = frames.iter().skip_while(|frame| frame.0 != 8).skip(1);
+    assert_eq!(after.count(), 0, "a frame after the close frame");
     let config = Config {
         max_message: usize::MAX,
         max_fragments: u32::MAX,

@@ -45,6 +45,7 @@ pub(crate) struct Driver {
     role: Role,
     pub(crate) now: Tick,
     echo: bool,
+    max_message: usize,
     /// Requests are accepted as soon as they are seen.
     pub(crate) decides: bool,
     /// The socket takes no bytes.
@@ -91,6 +92,7 @@ impl Driver {
             role: start.role,
             now: Tick::ZERO,
             echo: start.echo,
+            max_message: start.config.max_message,
             decides: true,
             blocked: false,
             seen: Vec::new(),
@@ -296,6 +298,7 @@ impl Driver {
 
     fn message(&mut self, message: Message) -> Seen {
         assert!(self.agreed.is_some(), "a message before the handshake");
+        assert!(message.len() <= self.max_message, "{}", message.len());
         if self.echo {
             self.send(message.clone(), true);
         }

@@ -157,6 +157,18 @@ fn streams(to: Role) -> Vec<Vec<u8>> {
             frame(to, CONTINUATION, "x").repeat(40),
         ]
         .concat(),
+        // Too long for the small limits, each part short enough.
+        [
+            frame(to, TEXT, "Hello"),
+            frame(to, CONTINUATION, ", "),
+            whole(to, CONTINUATION, "world"),
+        ]
+        .concat(),
+        [
+            frame(to, BINARY, [1; 150]),
+            whole(to, CONTINUATION, [2; 150]),
+        ]
+        .concat(),
         whole(to, PING, "flood").repeat(60),
         whole(to, TEXT, "").repeat(60),
     ]
@@ -309,6 +321,24 @@ fn connections(seeds: &mut Seeds, target: &'static str, role: Role) {
     if role == Role::Server {
         long[1] |= 0x80;
         long.extend([0; 4]);
+    }
+    for (limits, stream) in [1, 2, 3, 4, 8, 12].iter().zip(plain[33..].iter().cycle()) {
+        put(UPGRADED, *limits, 0, &[], stream);
+        put(UPGRADED | 4, 3, 0, &[0x20, 0x40, 0xe0, 0x40], stream);
+    }
+    // Floods: what came last, forty times.
+    for (script, flood) in [
+        (&[0xb1, 0xb5][..], whole(role, PING, [b'p'; 125])),
+        (&[0x94, 0x85, 0x85], whole(role, TEXT, "0123456789")),
+        (
+            &[0x0d, 0xb1, 0xb5, 0x8d, 0x0e, 0x4d],
+            whole(role, PING, [b'p'; 125]),
+        ),
+        (&[0x81, 0x85], frame(role, CONTINUATION, "")),
+    ] {
+        let begin = frame(role, BINARY, "");
+        put(UPGRADED, 0, 0, script, &flood);
+        put(UPGRADED | 64, 0, 0, script, &[begin, flood].concat());
     }
     // 128 KiB in two reads, the second into a lent buffer.
     put(UPGRADED, 0, 0, &[0x70, 0x60, 0x65, 0x5f, 0x65, 0x0e], &long);
