@@ -7,7 +7,7 @@ use std::time::Duration;
 use smartsocket_core::http::UpgradeRequest;
 use smartsocket_core::internals::FrameHeader;
 use smartsocket_core::websocket::{Accept, Event, Fill, Negotiated, Output, Role, Ticket};
-use smartsocket_core::{Bytes, Config, Message, Seed, Tick, WebSocket};
+use smartsocket_core::{Bytes, Config, Message, Refused, Seed, Tick, WebSocket};
 
 /// What a machine told, parts joined.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,6 +46,7 @@ pub(crate) struct Driver {
     pub(crate) now: Tick,
     echo: bool,
     max_message: usize,
+    max_queued: usize,
     /// Requests are accepted as soon as they are seen.
     pub(crate) decides: bool,
     /// The socket takes no bytes.
@@ -93,6 +94,7 @@ impl Driver {
             now: Tick::ZERO,
             echo: start.echo,
             max_message: start.config.max_message,
+            max_queued: start.config.max_queued_bytes,
             decides: true,
             blocked: false,
             seen: Vec::new(),
@@ -307,12 +309,19 @@ impl Driver {
 
     /// Sends a message or a part of one; it may be refused.
     pub(crate) fn send(&mut self, part: Message, last: bool) {
+        // An empty queue always takes one.
+        let buffered = self.ws.buffered();
+        let fits = buffered == 0 || buffered + part.len() <= self.max_queued;
         match self.ws.send_part(self.now, part.clone(), last) {
             Ok(()) => {
+                assert!(fits, "{} more than {buffered}", part.len());
                 let whole = join(&mut self.unfinished, &part, last);
                 self.accepted.extend(whole);
             }
-            Err(error) => assert_eq!(error.message, part, "handed back unharmed"),
+            Err(error) => {
+                assert!(!fits || error.refused != Refused::Full, "{buffered}");
+                assert_eq!(error.message, part, "handed back unharmed");
+            }
         }
     }
 
