@@ -113,7 +113,7 @@ impl Default for Model {
     fn default() -> Self {
         Self {
             inner: DecompressorOxide::new(),
-            buffer: vec![0; 512 << 10],
+            buffer: vec![0; 192 << 10],
             end: 0,
             is_exact: true,
         }

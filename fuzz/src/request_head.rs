@@ -20,10 +20,11 @@ pub fn run(data: &[u8]) {
         assert_eq!(shown(&cut), shown(&whole), "cut by {sizes:?}");
     }
     let Ok(Some((request, used))) = whole else {
-        return;
+        let taken = !must_be_taken(input.0, limits);
+        return assert!(taken, "refused: {:?}", shown(&whole));
     };
     let head = &input.0[..used];
-    check_bytes(head);
+    assert!(is_strict(head), "taken: {}", head.escape_ascii());
     assert!(used <= limits.head_bytes && request.target().len() <= limits.target);
     assert!(request.headers().len() <= limits.headers);
     check_split(head, &request);
@@ -73,25 +74,59 @@ fn shown(outcome: &Outcome) -> Result<Option<(Fields<'_>, usize)>, &HeadError> {
     })
 }
 
-/// Nothing in a head that was taken can be read in two ways.
-pub(crate) fn check_bytes(head: &[u8]) {
-    for (i, byte) in head.iter().enumerate() {
-        match byte {
-            b'\r' => assert_eq!(head.get(i + 1), Some(&b'\n'), "a bare CR at {i}"),
-            b'\n' => assert_eq!(head[i - 1], b'\r', "a bare LF at {i}"),
-            b'\t' => {}
-            _ => assert!(*byte >= b' ' && *byte != 0x7f, "{byte} at {i}"),
+/// Whether a head can be read in one way only: every line ends in CRLF and is a
+/// name, a colon and text; there is nothing else, and one end.
+pub(crate) fn is_strict(head: &[u8]) -> bool {
+    let Some(lines) = head.strip_suffix(b"\r\n\r\n") else {
+        return false;
+    };
+    let mut lines = lines.split(|byte| *byte == b'\n');
+    let first = lines.next().unwrap_or_default();
+    let rest: Vec<_> = lines.collect();
+    let whole = |line: &[u8]| line.ends_with(b"\r");
+    let ends = match rest.split_last() {
+        Some((last, others)) => {
+            whole(first) && others.iter().all(|line| whole(line)) && !whole(last)
         }
-    }
-    assert!(head.ends_with(b"\r\n\r\n"));
-    let ends = head.windows(4).filter(|four| four == b"\r\n\r\n").count();
-    assert_eq!(ends, 1, "more than one end");
-    let lines = head[..head.len() - 4].split(|byte| *byte == b'\n').skip(1);
-    for line in lines {
+        None => !whole(first),
+    };
+    let text = |line: &[u8]| {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let text = |byte: &u8| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f);
+        line.iter().all(text)
+    };
+    let named = |line: &&[u8]| {
         let colon = line.iter().position(|byte| *byte == b':');
-        let name = &line[..colon.expect("every line has a colon")];
-        assert!(!name.is_empty() && !name.contains(&b' ') && !name.contains(&b'\t'));
-    }
+        colon.is_some_and(|colon| colon > 0 && !line[..colon].iter().any(u8::is_ascii_whitespace))
+    };
+    ends && text(first) && rest.iter().all(|line| text(line) && named(line))
+}
+
+/// A plain HTTP/1.1 request in a strict head must be taken.
+fn must_be_taken(data: &[u8], limits: HeadLimits) -> bool {
+    let mut fields = [httparse::EMPTY_HEADER; 64];
+    let mut request = httparse::Request::new(&mut fields);
+    let Ok(httparse::Status::Complete(used)) = request.parse(data) else {
+        return false;
+    };
+    let target = request.path.unwrap_or_default();
+    let is_host = |field: &&httparse::Header<'_>| field.name.eq_ignore_ascii_case("host");
+    let mut hosts = request.headers.iter().filter(is_host);
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b".-".contains(byte);
+    let host = hosts.next().map_or(&[][..], |field| field.value);
+    used <= limits.head_bytes
+        && request.headers.len() <= limits.headers
+        && target.len() <= limits.target
+        && data[0].is_ascii_graphic()
+        && is_strict(&data[..used])
+        && request.version == Some(1)
+        && target.starts_with('/')
+        && target
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && byte != b'#')
+        && hosts.next().is_none()
+        && (1..=253).contains(&host.len())
+        && host.iter().all(plain)
 }
 
 /// Split at the first colons and spaces, by hand.

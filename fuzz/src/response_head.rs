@@ -5,7 +5,7 @@ use smartsocket_core::internals::{HeadReader, check_response};
 
 use crate::driver::upgrade_request;
 use crate::input::{Input, pieces};
-use crate::request_head::{check_bytes, head_limits};
+use crate::request_head::{head_limits, is_strict};
 
 /// The key of RFC 6455 §1.3, and the answer it must have.
 const KEY: &[u8; 24] = b"dGhlIHNhbXBsZSBub25jZQ==";
@@ -22,10 +22,11 @@ pub fn run(data: &[u8]) {
         assert_eq!(shown(&cut), shown(&whole), "cut by {sizes:?}");
     }
     let Ok(Some((response, used))) = whole else {
-        return;
+        let taken = !must_be_taken(input.0, limits);
+        return assert!(taken, "refused: {:?}", shown(&whole));
     };
     let head = &input.0[..used];
-    check_bytes(head);
+    assert!(is_strict(head), "taken: {}", head.escape_ascii());
     assert!(used <= limits.head_bytes && response.headers().len() <= limits.headers);
     assert!((100..1_000).contains(&response.status()));
     let status = response.status().to_string();
@@ -48,6 +49,20 @@ pub fn run(data: &[u8]) {
             .flat_map(|value| value.split(|byte| *byte == b','));
         assert!(tokens.any(|one| one.trim_ascii().eq_ignore_ascii_case(token.as_bytes())));
     }
+}
+
+/// A plain HTTP/1.1 response in a strict head must be taken.
+fn must_be_taken(data: &[u8], limits: HeadLimits) -> bool {
+    let mut fields = [httparse::EMPTY_HEADER; 64];
+    let mut response = httparse::Response::new(&mut fields);
+    let Ok(httparse::Status::Complete(used)) = response.parse(data) else {
+        return false;
+    };
+    used <= limits.head_bytes
+        && response.headers.len() <= limits.headers
+        && data.starts_with(b"HTTP/1.1 ")
+        && response.code.is_some_and(|code| code >= 100)
+        && is_strict(&data[..used])
 }
 
 type Outcome = Result<Option<(Response, usize)>, HeadError>;
