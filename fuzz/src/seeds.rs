@@ -293,6 +293,7 @@ fn connections(seeds: &mut Seeds, target: &'static str, role: Role) {
     for head in &heads {
         for (flags, stream) in [(0, &plain[5]), (DEFLATE, &packed[0]), (DECIDE, &plain[9])] {
             put(flags, 0, 0, &[], &[head.as_bytes(), stream].concat());
+            put(flags, 0, 0, &[0x0e], &[head.as_bytes(), stream].concat());
             put(
                 flags,
                 3,
