@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use smartsocket_core::deflate::{Deflate, Parameters};
 use smartsocket_core::http::{HeadLimits, Response};
+use smartsocket_core::internals::FrameHeader;
 use smartsocket_core::websocket::{Accept, Cause, Event, Negotiated, Output, Role};
 use smartsocket_core::{CloseCode, Config, Fault, Message, Seed, Tick, WebSocket};
 use stats_alloc::Region;
@@ -30,6 +31,7 @@ pub(crate) fn run(role: Role, data: &[u8]) {
     plan.check_script();
     let mut whole = plan.read(&[], false, false);
     let told = whole.told();
+    plan.check_limits(&told);
     plan.check_cuts(&whole, &told);
     plan.check_drains(&whole, &told);
     plan.check_cost();
@@ -234,6 +236,31 @@ impl Plan {
             Action::Fidget => driver.fidget(),
             Action::Eof => driver.ws.handle_eof(now),
             Action::Fault => driver.ws.handle_fault(now, Fault::Reset),
+        }
+    }
+
+    /// Frames and fragments beyond the limits end the connection.
+    fn check_limits(&self, told: &[Seen]) {
+        let config = &self.start.config;
+        if self.start.upgraded.is_none() || config.deflate.is_some() {
+            return;
+        }
+        let most = config.max_frame.min(config.max_message) as u64;
+        let (mut rest, mut fragments) = (&self.stream[..], 0);
+        while let Ok(Some((header, size))) = FrameHeader::decode(rest) {
+            match header.opcode {
+                0 => fragments += 1,
+                1 | 2 => fragments = 1,
+                _ => {}
+            }
+            if fragments > config.max_fragments || (header.opcode < 8 && header.length > most) {
+                let ended = told.iter().any(|seen| matches!(seen, Seen::Closed(_)));
+                return assert!(ended, "{header:?}, fragment {fragments}");
+            }
+            let Some(next) = rest.get(size + header.length as usize..) else {
+                return;
+            };
+            rest = next;
         }
     }
 
