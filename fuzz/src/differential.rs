@@ -22,7 +22,7 @@ pub struct Difference {
 }
 
 /// Every intended difference to tungstenite 0.30. Any other is a find.
-pub const INTENDED: [Difference; 7] = [
+pub static INTENDED: [Difference; 7] = [
     Difference {
         name: "lengths in their shortest form",
         why: "RFC 6455 §5.2 demands it, so an extended length in a control frame is a wrong one \
@@ -120,6 +120,11 @@ impl Ours {
 
 /// The first byte chooses role and limit, the rest is the peer's stream.
 pub fn run(data: &[u8]) {
+    difference(data);
+}
+
+/// The difference that a stream shows; panics when it is not an intended one.
+pub fn difference(data: &[u8]) -> Option<&'static Difference> {
     let mut input = Input(data);
     let flags = input.byte();
     let role = if bit(flags, 0) {
@@ -131,12 +136,16 @@ pub fn run(data: &[u8]) {
     let ours = ours(role, max, input.0);
     let (said, end) = theirs(role, max, input.0);
     if ours.end == end && ours.said == said {
-        return;
+        return None;
     }
-    let explained = INTENDED
-        .iter()
-        .any(|difference| said.starts_with(&ours.said) && (difference.explains)(&ours, &end));
-    assert!(explained, "{ours:?}, but tungstenite {said:?} {end:?}");
+    let mut intended = INTENDED.iter();
+    let explained =
+        intended.find(|one| said.starts_with(&ours.said) && (one.explains)(&ours, &end));
+    assert!(
+        explained.is_some(),
+        "{ours:?}, but tungstenite {said:?} {end:?}"
+    );
+    explained
 }
 
 fn ours(role: Role, max: usize, stream: &[u8]) -> Ours {

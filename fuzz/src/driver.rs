@@ -264,7 +264,6 @@ impl Driver {
     }
 
     fn event(&mut self, event: Event) -> Option<Seen> {
-        // A pong may still come while the connection ends, but nothing is told of it.
         assert!(!self.ended, "{event:?} after the outcome");
         Some(match event {
             Event::Request(ticket) => {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use smartsocket_fuzz::{TARGETS, Target, replay, seeds};
+use smartsocket_fuzz::{TARGETS, Target, differential, replay, seeds};
 
 /// One test at a time: targets count what is allocated.
 static TURN: Mutex<()> = Mutex::new(());
@@ -56,6 +56,20 @@ fn every_seed_keeps_the_rules() {
         seeded.insert(name);
     }
     assert_eq!(seeded, names(), "a target without seeds");
+}
+
+/// So that the list stays true when tungstenite changes.
+#[test]
+fn every_intended_difference_shows() {
+    let _turn = turn();
+    let files = replay::files(&folder("corpus").join("differential")).unwrap();
+    let shown = files.iter().filter_map(|file| {
+        let difference = differential::difference(&fs::read(file).unwrap());
+        difference.map(|difference| difference.name)
+    });
+    let shown: BTreeSet<&str> = shown.collect();
+    let intended = differential::INTENDED.iter().map(|one| one.name).collect();
+    assert_eq!(shown, intended);
 }
 
 fn names() -> BTreeSet<&'static str> {
