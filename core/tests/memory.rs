@@ -20,7 +20,7 @@ static HEAP: PeakAlloc = PeakAlloc;
 /// Tests run one after the other on the only thread there is (`harness =
 /// false`), so that each sees its own allocations and no others.
 fn main() {
-    let tests: [(&str, fn()); 13] = [
+    let tests: [(&str, fn()); 14] = [
         (
             "an_idle_connection_holds_almost_nothing",
             an_idle_connection_holds_almost_nothing,
@@ -32,6 +32,10 @@ fn main() {
         (
             "a_message_never_holds_more_than_twice_what_came",
             a_message_never_holds_more_than_twice_what_came,
+        ),
+        (
+            "a_part_holds_no_more_than_its_bytes",
+            a_part_holds_no_more_than_its_bytes,
         ),
         (
             "a_hundred_thousand_empty_fragments_hold_nothing",
@@ -242,6 +246,39 @@ fn a_message_never_holds_more_than_twice_what_came() {
                 }
                 assert!(ws.is_open() && !ws.has_event());
             }
+        }
+    }
+}
+
+/// Found by fuzzing: every part had the first block of a long message, so that
+/// fragments of one byte, read at once, held 4 KiB each.
+fn a_part_holds_no_more_than_its_bytes() {
+    let mut meter = Meter::new();
+    for role in ROLES {
+        for (opcode, rsv) in [(TEXT, 0), (BINARY, 0), (TEXT, 4), (BINARY, 4)] {
+            let config = Config {
+                streaming: true,
+                deflate: Some(Deflate::default()),
+                ..Config::default()
+            };
+            let mut ws = upgraded(role, config);
+            // Compressed, a stored block of one byte.
+            let piece: &[u8] = if rsv == 0 {
+                b"x"
+            } else {
+                &[0, 1, 0, 0xfe, 0xff, b'x']
+            };
+            let begin = Raw::to(role, false, opcode, piece).rsv(rsv);
+            ws.handle_bytes(ms(0), &mut begin.bytes());
+            let mut bytes = fragment(role, CONTINUATION, piece).repeat(1_000);
+            meter.reset();
+            ws.handle_bytes(ms(0), &mut bytes);
+            assert!(meter.held() < 256 * KIB, "{role:?}: {} bytes", meter.held());
+            let mut parts = 0;
+            while let Some(output) = ws.poll_output() {
+                parts += usize::from(matches!(output, Output::Event(Event::Part(_))));
+            }
+            assert_eq!(parts, 1_001);
         }
     }
 }

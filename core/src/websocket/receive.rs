@@ -420,6 +420,7 @@ impl Receiver {
             return Ok(None);
         };
         let last = frame.fin && frame.remaining() == 0;
+        let streaming = shared.config.streaming;
         if assembly.compressed {
             let Some(codec) = codec else {
                 return Err(Violation::ReservedBits);
@@ -440,9 +441,9 @@ impl Receiver {
             assembly.push(piece, expected)?;
         }
         if last {
-            return self.finish(shared.config.streaming);
+            return self.finish(streaming);
         }
-        if shared.config.streaming {
+        if streaming {
             return Ok(assembly.part());
         }
         Ok(None)

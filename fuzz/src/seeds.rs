@@ -1,0 +1,506 @@
+//! Inputs to start from: valid conversations, the examples of the RFCs, and
+//! known attacks on other libraries.
+
+use smartsocket_core::internals::FrameHeader;
+use smartsocket_core::websocket::Role;
+use smartsocket_core::{Config, Message};
+
+use crate::driver::{Driver, Start};
+
+/// Every seed: the name of its target, and the input.
+pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
+    let mut seeds = Vec::new();
+    frame_headers(&mut seeds);
+    texts(&mut seeds);
+    heads(&mut seeds);
+    lines(&mut seeds);
+    payloads(&mut seeds);
+    for (name, role) in [("server", Role::Server), ("client", Role::Client)] {
+        connections(&mut seeds, name, role);
+    }
+    seeds
+}
+
+type Seeds = Vec<(&'static str, Vec<u8>)>;
+
+const CONTINUATION: u8 = 0;
+const TEXT: u8 = 1;
+const BINARY: u8 = 2;
+const CLOSE: u8 = 8;
+const PING: u8 = 9;
+const PONG: u8 = 10;
+
+const REQUEST: &str = "GET /chat HTTP/1.1\r\nHost: server.example.com\r\nUpgrade: websocket\r\n\
+    Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+    Sec-WebSocket-Version: 13\r\n";
+
+const EXTENSIONS: [&str; 15] = [
+    "permessage-deflate",
+    "permessage-deflate; client_max_window_bits",
+    "permessage-deflate; client_max_window_bits; server_max_window_bits=10",
+    "permessage-deflate; client_max_window_bits; server_max_window_bits=10, \
+     permessage-deflate; client_max_window_bits",
+    "permessage-deflate; server_no_context_takeover; client_no_context_takeover",
+    "permessage-deflate; server_max_window_bits=\"12\"; client_max_window_bits=8",
+    "permessage-deflate; server_max_window_bits=7",
+    "permessage-deflate; server_max_window_bits=16",
+    "permessage-deflate; server_max_window_bits=08",
+    "permessage-deflate; client_no_context_takeover; client_no_context_takeover",
+    "permessage-deflate; constructor=1",
+    "x-webkit-deflate-frame, permessage-deflate",
+    "foo, bar; baz=2, foo; a=\"b\\\"c\"",
+    "a;;;\"\\\\\\\\",
+    ",, a ,,b, ",
+];
+
+/// A frame with the mask zero, if any, so that its payload is easily changed.
+fn frame(to: Role, first: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
+    let payload = payload.as_ref();
+    let header = FrameHeader {
+        fin: true,
+        rsv1: false,
+        opcode: BINARY,
+        mask: (to == Role::Server).then_some([0; 4]),
+        length: payload.len() as u64,
+    };
+    let mut out = header.encode().expect("a known opcode");
+    out[0] = first;
+    out.extend_from_slice(payload);
+    out
+}
+
+fn whole(to: Role, opcode: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
+    frame(to, 0x80 | opcode, payload)
+}
+
+/// Raw DEFLATE without its end (RFC 7692 §7.2.1), from stored and packed blocks.
+fn deflated(data: &[u8]) -> Vec<u8> {
+    let mut out = miniz_oxide::deflate::compress_to_vec(data, 6);
+    // A final block is followed by an empty one (RFC 7692 §7.2.3.4).
+    out.push(0);
+    out
+}
+
+/// What peers send in one message or a few frames.
+fn streams(to: Role) -> Vec<Vec<u8>> {
+    let mut key = whole(to, TEXT, "Hello");
+    if to == Role::Server {
+        // The example of RFC 6455 §5.7.
+        key = vec![
+            0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58,
+        ];
+    }
+    let masked = if to == Role::Server { 0x80 } else { 0 };
+    let length = |form: u8, length: u64| {
+        let mut out = vec![0x82, masked | form];
+        match form {
+            126 => out.extend((length as u16).to_be_bytes()),
+            _ => out.extend(length.to_be_bytes()),
+        }
+        out.extend(&[0; 4][..if to == Role::Server { 4 } else { 0 }]);
+        out.extend(b"0123456789");
+        out
+    };
+    let other = match to {
+        Role::Server => Role::Client,
+        Role::Client => Role::Server,
+    };
+    vec![
+        key,
+        whole(to, TEXT, "smörgås €😀"),
+        whole(to, TEXT, ""),
+        whole(to, BINARY, [0; 200]),
+        whole(to, BINARY, [7; 70]),
+        [
+            frame(to, TEXT, "Hel"),
+            whole(to, PING, "Hello"),
+            frame(to, CONTINUATION, [b'l', 0xe2, 0x82]),
+            whole(to, CONTINUATION, [0xac, b'!']),
+        ]
+        .concat(),
+        [frame(to, BINARY, ""), whole(to, CONTINUATION, "")].concat(),
+        [
+            whole(to, PING, "1"),
+            whole(to, PING, "2"),
+            whole(to, PONG, "3"),
+        ]
+        .concat(),
+        whole(to, PING, [b'p'; 125]),
+        [whole(to, TEXT, "bye"), whole(to, CLOSE, b"\x03\xe8done")].concat(),
+        [whole(to, CLOSE, ""), whole(to, TEXT, "after")].concat(),
+        [frame(to, TEXT, "open"), whole(to, CLOSE, b"\x0f\xa1")].concat(),
+        whole(to, CLOSE, b"\x03\xf6\x00"),
+        whole(to, CLOSE, b"\x03\xed"),
+        whole(to, CLOSE, b"\x03"),
+        whole(to, CLOSE, b"\x03\xe8\xff"),
+        // What nobody may send.
+        whole(other, TEXT, "other mask"),
+        frame(to, 0xc1, "rsv"),
+        whole(to, 3, ""),
+        whole(to, 11, ""),
+        frame(to, PING, "in parts"),
+        whole(to, PING, [b'p'; 126]),
+        whole(to, CONTINUATION, "of nothing"),
+        [frame(to, TEXT, "a"), whole(to, TEXT, "b")].concat(),
+        whole(to, TEXT, b"\xed\xa0\x80"),
+        whole(to, TEXT, b"\xc0\xaf"),
+        whole(to, TEXT, b"cut \xf0\x9f\x98"),
+        length(126, 10),
+        length(127, 10),
+        length(127, 1 << 20),
+        length(127, (1 << 63) - 1),
+        length(127, 1 << 63),
+        length(127, u64::MAX),
+        [
+            frame(to, BINARY, ""),
+            frame(to, CONTINUATION, "").repeat(40),
+            frame(to, CONTINUATION, "x").repeat(40),
+        ]
+        .concat(),
+        // Too long for the small limits, each part short enough.
+        [
+            frame(to, TEXT, "Hello"),
+            frame(to, CONTINUATION, ", "),
+            whole(to, CONTINUATION, "world"),
+        ]
+        .concat(),
+        [
+            frame(to, BINARY, [1; 150]),
+            whole(to, CONTINUATION, [2; 150]),
+        ]
+        .concat(),
+        whole(to, PING, "flood").repeat(60),
+        whole(to, TEXT, "").repeat(60),
+    ]
+}
+
+/// Compressed messages, for connections that agreed on it.
+fn compressed(to: Role) -> Vec<Vec<u8>> {
+    // RFC 7692 §7.2.3.1 to §7.2.3.5.
+    let hello: [&[u8]; 5] = [
+        &[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00],
+        &[0xf2, 0x00, 0x11, 0x00, 0x00],
+        &[
+            0x00, 0x05, 0x00, 0xfa, 0xff, b'H', b'e', b'l', b'l', b'o', 0x00,
+        ],
+        &[0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00, 0x00],
+        &[
+            0xf2, 0x48, 0x05, 0x00, 0x00, 0x00, 0xff, 0xff, 0xca, 0xc9, 0xc9, 0x07, 0x00,
+        ],
+    ];
+    let mut all: Vec<_> = hello.iter().map(|data| frame(to, 0xc1, data)).collect();
+    let bomb = deflated(&[0; 60_000]);
+    let text = deflated(&b"the quick brown fox jumps over the lazy dog ".repeat(20));
+    all.extend([
+        [frame(to, 0xc1, hello[0]), frame(to, 0xc1, hello[1])].concat(),
+        [
+            frame(to, 0x41, &hello[0][..3]),
+            whole(to, CONTINUATION, &hello[0][3..]),
+        ]
+        .concat(),
+        frame(to, 0xc2, &bomb),
+        [
+            frame(to, 0x41, &text[..20]),
+            whole(to, PING, "?"),
+            whole(to, CONTINUATION, &text[20..]),
+        ]
+        .concat(),
+        frame(to, 0xc2, &text[..text.len() / 2]),
+        frame(to, 0xc1, deflated(b"\xff\xfe")),
+        frame(to, 0xc1, ""),
+        frame(to, 0xc1, [0]),
+        [frame(to, 0x41, ""), frame(to, 0xc0, hello[0])].concat(),
+        frame(to, 0xc9, "compressed ping"),
+    ]);
+    all
+}
+
+fn connections(seeds: &mut Seeds, target: &'static str, role: Role) {
+    const UPGRADED: u8 = 1;
+    const DEFLATE: u8 = 2;
+    const DECIDE: u8 = 16;
+    let mut put = |flags: u8, limits: u8, times: u8, script: &[u8], stream: &[u8]| {
+        let mut input = vec![flags, limits, times, script.len() as u8];
+        input.extend(script);
+        input.extend(stream);
+        seeds.push((target, input));
+    };
+    let (plain, packed) = (streams(role), compressed(role));
+    for stream in &plain {
+        put(UPGRADED, 0, 0, &[], stream);
+    }
+    for stream in &packed {
+        put(UPGRADED | DEFLATE, 0, 0, &[0x32], stream);
+    }
+    // Streaming, echo, takeover, small limits, a blocked socket.
+    let all = [plain[..12].concat(), plain[26].clone()].concat();
+    for (flags, limits) in [
+        (4, 0),
+        (8, 0),
+        (64, 0),
+        (64, 0xff),
+        (0x84 | 64, 0x55),
+        (0, 3),
+        (0, 0xaa),
+    ] {
+        put(UPGRADED | flags, limits, 0, &[0x30, 0x71, 0x52], &all);
+        put(
+            UPGRADED | DEFLATE | 32 | flags,
+            limits,
+            0,
+            &[0x91],
+            &packed[..9].concat(),
+        );
+    }
+    let extension = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n";
+    let mut heads = Vec::new();
+    match role {
+        Role::Server => {
+            for more in [
+                "",
+                extension,
+                "Sec-WebSocket-Protocol: chat, superchat\r\nOrigin: http://server.example.com\r\n",
+                "Origin: https://evil.example\r\n",
+                "Content-Length: 5\r\n",
+                "Sec-WebSocket-Version: 8\r\n",
+            ] {
+                heads.push(format!("{REQUEST}{more}\r\n"));
+            }
+            heads.push("GET / HTTP/1.1\r\nHost: a\r\n\r\n".into());
+            heads.push("HEAD /metrics HTTP/1.0\r\n\r\n".into());
+            heads.push("GET / HTTP/1.1\nHost: a\n\n".into());
+            heads.push("\x16\x03\x01\x02\x00\x01\x00\x01".into());
+        }
+        Role::Client => {
+            let accept = accept();
+            for more in [
+                "",
+                extension,
+                "Sec-WebSocket-Protocol: chat\r\n",
+                "Content-Length: 5\r\n",
+            ] {
+                heads.push(format!(
+                    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+                     Connection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n{more}\r\n"
+                ));
+            }
+            heads.push(format!("HTTP/1.1 100 Continue\r\n\r\n{}", heads[0]));
+            heads.push("HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nnone".into());
+            heads.push("HTTP/1.1 302 Found\r\nLocation: ws://evil.example/\r\n\r\nbody".into());
+            heads.push("HTTP/1.0 101 Switching\r\n\r\n".into());
+        }
+    }
+    for head in &heads {
+        for (flags, stream) in [(0, &plain[5]), (DEFLATE, &packed[0]), (DECIDE, &plain[9])] {
+            put(flags, 0, 0, &[], &[head.as_bytes(), stream].concat());
+            put(flags, 0, 0, &[0x0e], &[head.as_bytes(), stream].concat());
+            put(
+                flags,
+                3,
+                0,
+                &[0xd0, 0x0c, 0xe0],
+                &[head.as_bytes(), stream].concat(),
+            );
+        }
+    }
+    // Scripts: time, sends, parts, closes, blocked writes, lent buffers.
+    for script in [
+        &[0xa7, 0x88, 0x3e, 0x97, 0x57][..],
+        &[0x0d, 0x88, 0xe8, 0xf8, 0x8d, 0x9d, 0xfd, 0x77],
+        &[0x09, 0x19, 0x29, 0x5a, 0x39, 0x0e, 0x0b, 0x0e, 0x57],
+        &[0x0d, 0x60, 0xf8, 0xf8, 0xd8, 0x87, 0x4d, 0x0e, 0x0f],
+        &[0x8e, 0xce, 0x1f, 0x57],
+        &[0x6f, 0x3f, 0x2f, 0x0f, 0xe7],
+        &[0xb7, 0x30, 0xb7, 0xb7],
+    ] {
+        for flags in [UPGRADED, UPGRADED | DEFLATE | 32, UPGRADED | 8 | 64] {
+            put(flags, 0, 0, script, &plain[5]);
+            put(flags, 0xe4, 0x1b, script, &plain[0]);
+        }
+    }
+    let mut long = vec![0x82, 127, 0, 0, 0, 0, 0, 2, 0, 0];
+    if role == Role::Server {
+        long[1] |= 0x80;
+        long.extend([0; 4]);
+    }
+    for (limits, stream) in [1, 2, 3, 4, 8, 12].iter().zip(plain[33..].iter().cycle()) {
+        put(UPGRADED, *limits, 0, &[], stream);
+        put(UPGRADED | 4, 3, 0, &[0x20, 0x40, 0xe0, 0x40], stream);
+    }
+    // Floods: what came last, forty times.
+    for (script, flood) in [
+        (&[0xb1, 0xb5][..], whole(role, PING, [b'p'; 125])),
+        (&[0x94, 0x85, 0x85], whole(role, TEXT, "0123456789")),
+        (
+            &[0x0d, 0xb1, 0xb5, 0x8d, 0x0e, 0x4d],
+            whole(role, PING, [b'p'; 125]),
+        ),
+        (&[0x81, 0x85], frame(role, CONTINUATION, "")),
+    ] {
+        let begin = frame(role, BINARY, "");
+        put(UPGRADED, 0, 0, script, &flood);
+        put(UPGRADED | 64, 0, 0, script, &[begin, flood].concat());
+    }
+    // 128 KiB in two reads, the second into a lent buffer.
+    put(UPGRADED, 0, 0, &[0x70, 0x60, 0x65, 0x5f, 0x65, 0x0e], &long);
+    put(UPGRADED | 4, 0, 0, &[0x70, 0x60, 0x65, 0x65], &long);
+}
+
+/// The one right answer to the request of every client here.
+fn accept() -> String {
+    let mut request = Driver::new(&Start {
+        role: Role::Client,
+        upgraded: None,
+        config: Config::default().into(),
+        echo: false,
+    })
+    .sent;
+    let mut server = Driver::new(&Start {
+        role: Role::Server,
+        upgraded: None,
+        config: Config::default().into(),
+        echo: false,
+    });
+    server.ws.handle_bytes(server.now, &mut request);
+    server.drain();
+    let answer = String::from_utf8(server.sent).expect("a head is text");
+    let accept = answer.split("Sec-WebSocket-Accept: ").nth(1);
+    let accept = accept.and_then(|rest| rest.split("\r\n").next());
+    accept.expect("the server accepts").to_owned()
+}
+
+fn frame_headers(seeds: &mut Seeds) {
+    for role in [Role::Server, Role::Client] {
+        for stream in streams(role) {
+            let flags = u8::from(role == Role::Client);
+            seeds.push(("differential", [&[flags][..], &stream].concat()));
+            seeds.push(("differential", [&[flags | 2][..], &stream].concat()));
+            seeds.push(("frame_header", stream));
+        }
+    }
+}
+
+fn texts(seeds: &mut Seeds) {
+    let text = "smörgås €😀 κόσμε".as_bytes();
+    seeds.push(("text", [&[3, 1, 2, 5][..], text].concat()));
+    // Of Markus Kuhn's test file: the borders, and what is malformed.
+    for text in [
+        &b"\xc2\x80\xe0\xa0\x80\xf0\x90\x80\x80"[..],
+        b"\x7f\xdf\xbf\xef\xbf\xbf\xf4\x8f\xbf\xbf",
+        b"\xed\x9f\xbf\xee\x80\x80\xef\xbf\xbd",
+        b"\xf4\x90\x80\x80",
+        b"\x80",
+        b"\xe2\x82",
+        b"\xf0\x9f\x98",
+        b"\xfe\xff",
+        b"\xc0\xaf\xe0\x80\xaf\xf0\x80\x80\xaf",
+        b"\xed\xa0\x80\xed\xbf\xbf",
+        b"a long text of one kind, then \xe2\x82\xac and \xe2(\xa1 at the end",
+        b"\x03\xe8bye",
+        b"\x0f\xa0",
+        b"\x03\xed",
+        b"\x03",
+    ] {
+        seeds.push(("text", [&[2, 1, 3][..], text].concat()));
+    }
+}
+
+fn heads(seeds: &mut Seeds) {
+    let mut requests = vec![
+        format!("{REQUEST}\r\n"),
+        format!("{REQUEST}Sec-WebSocket-Protocol: chat, superchat\r\nOrigin: http://a\r\n\r\n"),
+        format!("{REQUEST}Content-Length: 0\r\nCookie: a=b; c=d\r\n\r\n"),
+        format!("{REQUEST}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        format!("{REQUEST}Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"),
+        REQUEST.replace("13", "8") + "\r\n",
+        REQUEST.replace(
+            "Upgrade: websocket",
+            "Upgrade: h2c, WebSocket/13, websocket",
+        ) + "\r\n",
+        REQUEST.replace("Connection: Upgrade", "Connection: keep-alive, upgrade") + "\r\n",
+        REQUEST.replace("/chat", "http://server.example.com/chat?a=b") + "\r\n",
+        REQUEST.replace("server.example.com", "[::1]:3000") + "\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n".into(),
+        "GET / HTTP/1.1\r\nHost : a\r\n\r\n".into(),
+        "GET / HTTP/1.1\r\nHost: a\rX: b\r\n\r\n".into(),
+        "GET / HTTP/1.1\nHost: a\n\n".into(),
+        "GET / HTTP/2.0\r\n\r\n".into(),
+        "OPTIONS * HTTP/1.0\r\nX: \t y \t\r\n\r\ntail".into(),
+    ];
+    for extension in EXTENSIONS {
+        requests.push(format!(
+            "{REQUEST}Sec-WebSocket-Extensions: {extension}\r\n\r\n"
+        ));
+    }
+    requests.push(format!("{REQUEST}{}\r\n", "X: y\r\n".repeat(60)));
+    for request in requests {
+        seeds.push((
+            "request_head",
+            [&[0, 2, 9, 60][..], request.as_bytes()].concat(),
+        ));
+    }
+    let accept = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
+    for response in [
+        format!("{accept}\r\n\x01\x02Hi"),
+        format!("{accept}Sec-WebSocket-Protocol: chat\r\n\r\n"),
+        format!("{accept}Sec-WebSocket-Protocol: other\r\n\r\n"),
+        format!("{accept}Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"),
+        format!("{accept}Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"),
+        format!("{accept}Content-Length: 3\r\n\r\n"),
+        "HTTP/1.1 200\r\n\r\n".into(),
+        "HTTP/1.0 404 Not Found\r\nContent-Length: 4\r\n\r\nnone".into(),
+        "HTTP/1.1 426 Upgrade Required\r\nUpgrade: websocket\r\n\r\n".into(),
+        "HTTP/1.1 999 \r\n\r\n".into(),
+    ] {
+        seeds.push((
+            "response_head",
+            [&[0, 2, 9, 60][..], response.as_bytes()].concat(),
+        ));
+    }
+}
+
+fn lines(seeds: &mut Seeds) {
+    for extension in EXTENSIONS {
+        for flags in [0, 0xff, 0x1c] {
+            seeds.push((
+                "extension_header",
+                [&[flags, flags][..], extension.as_bytes()].concat(),
+            ));
+        }
+    }
+    for text in [
+        "ws://server.example.com/chat\nhttp://server.example.com\nserver.example.com",
+        "wss://user:pa%3ass@example.com:8443/a?b=c\nhttps://example.com:8443\nexample.com:8443",
+        "ws://[2001:db8::1]:3000/x\nhttp://[2001:db8:0::1]:3000\n[2001:db8::1]:3000",
+        "HTTP://LOCALHOST:80\nhttp://localhost\nLocalHost:80",
+        "https://h?a=b/c\nnull\nh",
+        "ws://good.com@evil.com/\nhttps://good.com.evil.com\ngood.com",
+        "ws://a/#b\nhttp://a/\na",
+        "ws://%zz@h\nfile://\nh",
+    ] {
+        for flags in 0..2 {
+            seeds.push(("url", [&[flags][..], text.as_bytes()].concat()));
+        }
+    }
+}
+
+fn payloads(seeds: &mut Seeds) {
+    let text = Message::text("the quick brown fox jumps over the lazy dog ".repeat(30));
+    let mut payloads: Vec<Vec<u8>> = compressed(Role::Client)
+        .iter()
+        .map(|frame| frame[2..].to_vec())
+        .collect();
+    payloads.push(deflated(&[b'0'; 30_000]));
+    payloads.push(deflated(text.as_bytes()));
+    payloads.push(deflated(&(0..=255).collect::<Vec<u8>>()));
+    payloads.push([0x00, 0x00, 0x00, 0xff, 0xff].repeat(30));
+    payloads.push(deflated(b"").repeat(30));
+    for payload in &payloads {
+        for limits in [0, 0x40, 0x55, 0x3f] {
+            let len = (payload.len() as u16).to_be_bytes();
+            let head = [&[limits, 2, 1, 7][..], &len].concat();
+            seeds.push(("inflate", [&head[..], payload, payload].concat()));
+        }
+    }
+}
