@@ -61,6 +61,8 @@
 //! | `std` | the standard library: SIMD chosen at run time, faults from `io::Error` |
 //! | `zlib-rs` | compression by zlib-rs instead of miniz_oxide: faster, honours windows of 9 to 15 bits (implies `std`) |
 //! | `tls` | TLS 1.2 and 1.3 inside the machine, by rustls (implies `std`) |
+//!
+//! `internals` is for this repository's own fuzz targets and benches.
 #![no_std]
 #![forbid(unsafe_code)]
 #![warn(
@@ -76,6 +78,9 @@ extern crate std;
 
 pub mod deflate;
 pub mod http;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod internals;
 #[cfg(feature = "tls")]
 pub mod tls;
 pub mod websocket;

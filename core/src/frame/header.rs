@@ -26,7 +26,7 @@ pub(crate) enum Opcode {
 }
 
 impl Opcode {
-    const fn decode(bits: u8) -> Option<Self> {
+    pub(crate) const fn decode(bits: u8) -> Option<Self> {
         match bits {
             0x0 => Some(Self::Continuation),
             0x1 => Some(Self::Text),
@@ -38,7 +38,7 @@ impl Opcode {
         }
     }
 
-    const fn bits(self) -> u8 {
+    pub(crate) const fn bits(self) -> u8 {
         match self {
             Self::Continuation => 0x0,
             Self::Text => 0x1,

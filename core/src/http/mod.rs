@@ -22,6 +22,8 @@ pub use upgrade::{HandshakeError, UpgradeRequest};
 pub use url::{Url, UrlError};
 
 pub(crate) use extension::Extension;
+#[cfg(feature = "internals")]
+pub(crate) use extension::parse_extensions;
 pub(crate) use head::{HeadKind, HeadReader};
 pub(crate) use upgrade::{
     Upgrade, check_response, choose_subprotocol, encode_key, encode_switching_protocols,

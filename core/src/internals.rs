@@ -1,0 +1,180 @@
+//! The parsers inside, for the fuzz targets and benches of this repository; no
+//! promise of stability.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::code::CloseCode;
+use crate::deflate::{self, Deflate, InflateError, InflateLimits, Parameters};
+use crate::frame::header::{Header, Opcode};
+use crate::frame::{close, mask, utf8};
+use crate::http::{
+    self, Extension, HandshakeError, HeadError, HeadKind, HeadLimits, Request, Response,
+    UpgradeRequest,
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameHeader {
+    pub fin: bool,
+    pub rsv1: bool,
+    pub opcode: u8,
+    pub mask: Option<[u8; 4]>,
+    pub length: u64,
+}
+
+/// A part of the protocol that was broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Broken;
+
+impl FrameHeader {
+    pub fn decode(data: &[u8]) -> Result<Option<(Self, usize)>, Broken> {
+        let decoded = Header::decode(data).map_err(|_| Broken)?;
+        Ok(decoded.map(|(header, size)| {
+            let header = Self {
+                fin: header.fin,
+                rsv1: header.rsv1,
+                opcode: header.opcode.bits(),
+                mask: header.mask,
+                length: header.length,
+            };
+            (header, size)
+        }))
+    }
+
+    /// `None` for a reserved opcode.
+    pub fn encode(&self) -> Option<Vec<u8>> {
+        let header = Header {
+            fin: self.fin,
+            rsv1: self.rsv1,
+            opcode: Opcode::decode(self.opcode)?,
+            mask: self.mask,
+            length: self.length,
+        };
+        let (bytes, size) = header.encode();
+        Some(bytes[..size].to_vec())
+    }
+}
+
+pub fn apply_mask(key: [u8; 4], offset: u64, data: &mut [u8]) {
+    mask::apply(key, offset, data);
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Utf8(utf8::Utf8);
+
+impl Utf8 {
+    pub fn push(&mut self, data: &[u8], text: &mut String) -> Result<(), Broken> {
+        self.0.push(data, text).map_err(|_| Broken)
+    }
+
+    pub fn finish(self) -> Result<(), Broken> {
+        self.0.finish().map_err(|_| Broken)
+    }
+}
+
+pub fn decode_close(payload: &[u8]) -> Result<(CloseCode, &str), Broken> {
+    close::decode(payload).map_err(|_| Broken)
+}
+
+pub fn encode_close(code: CloseCode, reason: &str) -> Vec<u8> {
+    let (payload, size) = close::encode(code, reason);
+    payload[..size].to_vec()
+}
+
+#[derive(Debug)]
+pub struct HeadReader(http::HeadReader);
+
+impl HeadReader {
+    pub fn request(limits: HeadLimits) -> Self {
+        Self(http::HeadReader::new(HeadKind::Request, limits))
+    }
+
+    pub fn response(limits: HeadLimits) -> Self {
+        Self(http::HeadReader::new(HeadKind::Response, limits))
+    }
+
+    pub fn read(&mut self, data: &[u8]) -> Result<Option<usize>, HeadError> {
+        self.0.read(data)
+    }
+
+    pub fn into_request(self) -> Result<Request, HeadError> {
+        self.0.into_request()
+    }
+
+    pub fn into_response(self) -> Result<Response, HeadError> {
+        self.0.into_response()
+    }
+}
+
+/// The subprotocol that a server's answer to `key` agrees on.
+pub fn check_response(
+    head: &Response,
+    key: &[u8; 24],
+    request: &UpgradeRequest,
+) -> Result<Option<String>, HandshakeError> {
+    http::check_response(head, key, request).map(|agreed| agreed.subprotocol)
+}
+
+/// The elements of `Sec-WebSocket-Extensions`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extensions(Vec<Extension>);
+
+impl Extensions {
+    pub fn parse<'a>(values: impl Iterator<Item = &'a [u8]>) -> Result<Self, HeadError> {
+        http::parse_extensions(values).map(Self)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[(String, Option<String>)])> {
+        self.0
+            .iter()
+            .map(|extension| (extension.name.as_str(), &extension.params[..]))
+    }
+
+    /// A server's answer to these offers.
+    pub fn accept(&self, deflate: &Deflate) -> Option<Parameters> {
+        deflate.accept(self.iter().map(|(_, params)| params))
+    }
+
+    /// A client's check of this answer.
+    pub fn agree(&self, deflate: &Deflate) -> Result<Option<Parameters>, &'static str> {
+        let answer: Vec<_> = self.iter().map(|(_, params)| params).collect();
+        deflate.agree(&answer)
+    }
+}
+
+/// A client's offers.
+pub fn offer(deflate: &Deflate) -> String {
+    deflate.offer()
+}
+
+#[derive(Debug)]
+pub struct Inflater {
+    inner: deflate::Inflater,
+    limits: InflateLimits,
+}
+
+impl Inflater {
+    pub fn new(max_message: usize, deflate: &Deflate) -> Self {
+        Self {
+            inner: deflate::Inflater::new(),
+            limits: InflateLimits {
+                max_output_total: max_message,
+                max_ratio: deflate.max_ratio,
+                ratio_floor: deflate.ratio_floor,
+            },
+        }
+    }
+
+    pub fn inflate(
+        &mut self,
+        input: &[u8],
+        last: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<(), InflateError> {
+        self.inner.inflate(input, last, &self.limits, out)
+    }
+
+    pub fn reset(&mut self) {
+        self.inner.reset();
+    }
+}
