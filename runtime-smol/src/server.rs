@@ -330,7 +330,7 @@ impl Shard {
                 };
                 let leash = live.add(place);
                 let connection = serve(Arc::clone(&shared), socket, leash, handler.clone());
-                executor.spawn(guarded(connection)).detach();
+                executor.spawn(guarded(Box::pin(connection))).detach();
             }
             live.wake_all();
             let emptied = async {
@@ -349,7 +349,10 @@ impl Shard {
 }
 
 /// A panic ends this connection only; what it left behind is dropped.
-async fn guarded(connection: impl Future<Output = ()>) {
+///
+/// Boxed, because an `async fn` has room for its argument twice: where it came
+/// in and where it is awaited.
+async fn guarded(connection: Pin<Box<impl Future<Output = ()>>>) {
     if AssertUnwindSafe(connection).catch_unwind().await.is_err() {
         log::error!(target: "smartsocket:server", "a connection's handler panicked");
     }

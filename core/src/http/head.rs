@@ -117,7 +117,7 @@ impl HeadReader {
             method: String::from(method),
             target: String::from(target),
             http_1_1: parsed.version == Some(1),
-            headers: collect(self.head.len(), parsed.headers),
+            headers: collect(parsed.headers),
         };
         // RFC 9112 §3.2: HTTP/1.0 may go without, but nothing may have two.
         let named = request.http_1_1 || request.headers.contains("host");
@@ -147,10 +147,7 @@ impl HeadReader {
         if parsed.version == Some(0) && status < 200 {
             return Err(HeadError::Version);
         }
-        Ok(Response::received(
-            status,
-            collect(self.head.len(), parsed.headers),
-        ))
+        Ok(Response::received(status, collect(parsed.headers)))
     }
 
     fn after(&mut self, byte: u8) -> Result<Place, HeadError> {
@@ -311,8 +308,12 @@ const VERSION: &[u8] = b"HTTP/1.";
 /// From here on a wrong digit is another version and not garbage.
 const VERSION_DIGITS: usize = 5;
 
-fn collect(head: usize, fields: &[httparse::Header<'_>]) -> Headers {
-    let mut headers = Headers::with_capacity(head, fields.len());
+/// Copies the fields to their exact size: a request may be kept as long as its connection.
+fn collect(fields: &[httparse::Header<'_>]) -> Headers {
+    let text = fields
+        .iter()
+        .map(|field| field.name.len() + field.value.len());
+    let mut headers = Headers::with_capacity(text.sum(), fields.len());
     for field in fields {
         headers.push_checked(field.name, field.value);
     }
