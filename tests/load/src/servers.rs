@@ -130,6 +130,60 @@ impl Server {
             )
         });
 
+        let peer = |name, package, option: &str, speaks| {
+            let source = Source::Binary {
+                package: "peers",
+                name: package,
+            };
+            let options = ["{port}", option];
+            let options = &options[..if option.is_empty() { 1 } else { 2 }];
+            new(name, source, Some(package), options, speaks)
+        };
+        let batch = "--batch";
+        all.extend([
+            peer("tokio-tungstenite", "tokio-tungstenite", "", Speaks::Plain),
+            peer(
+                "tokio-tungstenite-tuned",
+                "tokio-tungstenite",
+                batch,
+                Speaks::Plain,
+            ),
+            peer("tungstenite-threads", "tungstenite", "", Speaks::Plain),
+            peer("fastwebsockets", "fastwebsockets", "", Speaks::Plain),
+            peer("tokio-websockets", "tokio-websockets", "", Speaks::Plain),
+            peer(
+                "tokio-websockets-batch",
+                "tokio-websockets",
+                batch,
+                Speaks::Plain,
+            ),
+            peer("yawc", "yawc", "", Speaks::Plain),
+            peer("yawc-batch", "yawc", batch, Speaks::Plain),
+            peer("yawc-deflate", "yawc", deflate, Speaks::Deflate),
+            peer("sockudo-ws", "sockudo-ws", "", Speaks::Plain),
+            peer("sockudo-ws-batch", "sockudo-ws", batch, Speaks::Plain),
+            peer("sockudo-ws-deflate", "sockudo-ws", deflate, Speaks::Deflate),
+            peer("soketto-smol", "soketto", "", Speaks::Plain),
+            peer("soketto-smol-deflate", "soketto", deflate, Speaks::Deflate),
+        ]);
+        if root().join("tests/interop/node_modules/ws").exists() {
+            let script = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/node_ws.mjs");
+            let node = |name, options: &[&str], speaks| Self {
+                program: "node".into(),
+                ..new(name, Source::Given, None, options, speaks)
+            };
+            all.extend([
+                node("node-ws", &[script, "{port}"], Speaks::Plain),
+                node(
+                    "node-ws-deflate",
+                    &[script, "{port}", deflate],
+                    Speaks::Deflate,
+                ),
+            ]);
+        } else {
+            eprintln!("without node-ws, which tests/setup installs");
+        }
+
         for (peers, speaks) in [
             (&args.peer, Speaks::Plain),
             (&args.deflate_peer, Speaks::Deflate),
