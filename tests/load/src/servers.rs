@@ -130,14 +130,18 @@ impl Server {
             )
         });
 
-        let peer = |name, package, option: &str, speaks| {
+        let peer = |name, library, option: &str, speaks| {
+            let package = match library {
+                "soketto" => "peer-soketto",
+                _ => "peers",
+            };
             let source = Source::Binary {
-                package: "peers",
-                name: package,
+                package,
+                name: library,
             };
             let options = ["{port}", option];
             let options = &options[..if option.is_empty() { 1 } else { 2 }];
-            new(name, source, Some(package), options, speaks)
+            new(name, source, Some(library), options, speaks)
         };
         let batch = "--batch";
         all.extend([

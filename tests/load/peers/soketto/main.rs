@@ -1,9 +1,10 @@
-//! soketto on smol.
+//! soketto on smol: `soketto PORT [--deflate]`.
 
+use std::env;
+use std::error::Error;
 use std::rc::Rc;
 
 use futures_util::io::{BufReader, BufWriter};
-use peers::{Failure, MAX_MESSAGE, Options};
 use smol::LocalExecutor;
 use smol::net::{TcpListener, TcpStream};
 use soketto::Data;
@@ -11,31 +12,42 @@ use soketto::extension::deflate::Deflate;
 use soketto::handshake::Server;
 use soketto::handshake::server::Response;
 
+type Failure = Box<dyn Error + Send + Sync>;
+
+/// As for the other peers.
+const MAX_MESSAGE: usize = 64 << 20;
+
 fn main() -> Result<(), Failure> {
-    let options = Options::read()?;
+    let mut args = env::args().skip(1);
+    let port = args.next().ok_or("no port")?.parse()?;
+    let deflate = args.next().as_deref() == Some("--deflate");
     let executor = Rc::new(LocalExecutor::new());
     // A task of its own: what `run` itself waits for is polled at every turn.
-    let accepting = executor.spawn(accept(Rc::clone(&executor), options));
+    let accepting = executor.spawn(accept(Rc::clone(&executor), port, deflate));
     smol::block_on(executor.run(accepting))
 }
 
-async fn accept(executor: Rc<LocalExecutor<'static>>, options: Options) -> Result<(), Failure> {
-    let listener = TcpListener::bind(("127.0.0.1", options.port)).await?;
+async fn accept(
+    executor: Rc<LocalExecutor<'static>>,
+    port: u16,
+    deflate: bool,
+) -> Result<(), Failure> {
+    let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
         executor
             .spawn(async move {
                 // The load generator ends its connections without a word.
-                let _ = echo(stream, options).await;
+                let _ = echo(stream, deflate).await;
             })
             .detach();
     }
 }
 
-async fn echo(stream: TcpStream, options: Options) -> Result<(), Failure> {
+async fn echo(stream: TcpStream, deflate: bool) -> Result<(), Failure> {
     let mut server = Server::new(BufReader::new(BufWriter::new(stream)));
-    if options.deflate {
+    if deflate {
         server.add_extension(Box::new(Deflate::new(soketto::Mode::Server)));
     }
     let key = server.receive_request().await?.key();
