@@ -118,27 +118,19 @@ where
     W: Stream<Item = T> + Sink<M> + Unpin,
     W::Error: Into<Failure>,
 {
+    let mut answers = Vec::new();
     while let Some(received) = ws.next().await {
-        if !batch {
-            if let Some(answer) = data(received)? {
-                ws.send(answer).await.map_err(Into::into)?;
+        answers.extend(data(received)?);
+        // All reading first: some flush whatever waits when they are read from.
+        while batch && answers.len() < BATCH {
+            match ws.next().now_or_never() {
+                Some(Some(received)) => answers.extend(data(received)?),
+                Some(None) => return Ok(()),
+                None => break,
             }
-            continue;
         }
-        let mut next = Some(received);
-        let mut fed = 0;
-        while let Some(received) = next.take() {
-            if let Some(answer) = data(received)? {
-                ws.feed(answer).await.map_err(Into::into)?;
-            }
-            fed += 1;
-            if fed < BATCH {
-                match ws.next().now_or_never() {
-                    Some(None) => return Ok(()),
-                    Some(received) => next = received,
-                    None => {}
-                }
-            }
+        for answer in answers.drain(..) {
+            ws.feed(answer).await.map_err(Into::into)?;
         }
         ws.flush().await.map_err(Into::into)?;
     }

@@ -56,7 +56,7 @@ pub(crate) struct Results {
     pub(crate) machine: Machine,
     /// Seconds.
     pub(crate) duration: f64,
-    /// What the peers are, with their versions.
+    /// The packages that peers are built on.
     pub(crate) versions: BTreeMap<String, String>,
     /// In the order of the tables.
     pub(crate) servers: Vec<String>,
@@ -311,10 +311,10 @@ fn versions(servers: &[Server]) -> Result<BTreeMap<String, String>, Box<dyn Erro
     let version = |package: &str| {
         let begin = format!("[[package]]\nname = \"{package}\"\nversion = \"");
         let (_, rest) = lock.split_once(&begin)?;
-        Some(format!("{package} {}", rest.split('"').next()?))
+        Some(rest.split('"').next()?.to_owned())
     };
-    let named = servers
-        .iter()
-        .filter_map(|server| Some((server.name.clone(), version(server.of?)?)));
-    Ok(named.collect())
+    let packages = servers.iter().filter_map(|server| server.of);
+    Ok(packages
+        .filter_map(|package| Some((package.to_owned(), version(package)?)))
+        .collect())
 }

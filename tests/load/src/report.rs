@@ -28,7 +28,10 @@ pub(crate) fn print(results: &Results) {
         println!("**Doubtful: {doubt}.**\n");
     }
     if !results.versions.is_empty() {
-        let versions: Vec<_> = results.versions.values().cloned().collect();
+        let versions = results.versions.iter();
+        let versions: Vec<_> = versions
+            .map(|(name, version)| format!("{name} {version}"))
+            .collect();
         println!("Peers: {}.\n", versions.join(", "));
     }
     for workload in &results.workloads {
