@@ -35,8 +35,8 @@ const CASES: &[Case] = &[
     ("echo-20", || echo(1, message(20), None)),
     ("echo-20-by-16", || echo(16, message(20), None)),
     ("echo-16384", || echo(1, message(16 * 1024), None)),
-    ("echo-deflate-200", || {
-        echo(1, json(200), Some(Deflate::default()))
+    ("echo-deflate-4096", || {
+        echo(1, json(4_096), Some(Deflate::default()))
     }),
     ("upgrade", upgrade),
     ("ping", ping),

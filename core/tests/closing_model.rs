@@ -387,11 +387,12 @@ impl World {
 }
 
 /// All that decides what happens next, and all that was seen: what the machine
-/// shows of itself but its counters, what it will say if left alone, and
+/// shows of itself but its counters, what it has to send, what it will say if left alone, and
 /// what is known of it.
-fn key((shown, said): &(String, usize), world: &World) -> u64 {
+fn key((shown, unsent, said): &(String, Vec<u8>, usize), world: &World) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (shown.split(", discarded: ").next(), said).hash(&mut hasher);
+    let state = shown.split(", discarded: ").next();
+    (state, unsent, said).hash(&mut hasher);
     world.said.hash(&mut hasher);
     world.wire.hash(&mut hasher);
     let World { half, eof, .. } = world;
@@ -425,7 +426,8 @@ fn explore(role: Role, depth: usize) -> usize {
                     continue;
                 };
                 sequences += 1;
-                let before = (format!("{:?}", world.ws), world.said.len());
+                let unsent: Vec<u8> = world.ws.unsent().flatten().copied().collect();
+                let before = (format!("{:?}", world.ws), unsent, world.said.len());
                 let over = world.dropped;
                 world.finish(false);
                 match seen.entry(key(&before, &world)) {

@@ -913,3 +913,32 @@ fn compression_is_off_by_default() {
     server.ws.send(server.now, "a".repeat(10_000)).unwrap();
     assert_eq!(server.turn(), ["-> text 10000 bytes"]);
 }
+
+#[test]
+fn a_machine_in_a_log_shows_nothing_of_what_was_said() {
+    for role in ROLES {
+        for deflate in [None, Some(Deflate::default())] {
+            let config = Config {
+                deflate,
+                max_queued_bytes: 1 << 20,
+                ..Config::default()
+            };
+            let mut machine = Machine::upgraded(role, config);
+            let secret = "hunter2 ".repeat(20_000);
+            machine.feed(&frame(role, PING, "hunter2")[..8]);
+            let _ = machine.ws.send(ms(0), secret.as_str());
+            let _ = machine.ws.send(ms(0), secret.as_str());
+            let half = format!("{:?}", machine.ws);
+            let mut machine = Machine::upgraded(role, Config::default());
+            let begun = frame(role, TEXT, &secret);
+            machine.feed(&begun[..70_000]);
+            let begun = format!("{:?}", machine.ws);
+            for shown in [half, begun] {
+                // As text or as a list of numbers.
+                assert!(!shown.contains("hunter2"), "{shown}");
+                assert!(!shown.contains("104, 117, 110"), "{shown}");
+                assert!(shown.len() < 3_000, "{}", shown.len());
+            }
+        }
+    }
+}

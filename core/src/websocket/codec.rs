@@ -2,7 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::mem;
+use core::{fmt, mem};
 
 use crate::deflate::{
     Deflater, InflateError, InflateLimits, Inflater, Parameters, Pool, WINDOW_BITS,
@@ -14,7 +14,6 @@ use super::{Config, Role};
 ///
 /// Without context takeover nothing outlives a message and the states come
 /// from the shared [`Pool`]; with it each direction owns one.
-#[derive(Debug)]
 pub(super) struct Codec {
     level: u8,
     deflate_bits: u8,
@@ -28,6 +27,16 @@ pub(super) struct Codec {
     /// Compressed bytes of the current message, kept while the pool has no
     /// inflater to spare.
     waiting: Vec<u8>,
+}
+
+/// Without its states, which hold what was said.
+impl fmt::Debug for Codec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Codec")
+            .field("level", &self.level)
+            .field("waiting", &self.waiting.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Codec {

@@ -8,6 +8,7 @@
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::fmt;
 
 use bytes::Bytes;
 
@@ -47,7 +48,7 @@ pub(super) struct Sender {
 }
 
 /// What is to become frames, in this order.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Waiting {
     /// The latest ping's answer.
     pong: Option<Bytes>,
@@ -62,8 +63,19 @@ impl Waiting {
     }
 }
 
+/// Lengths only, as of what is on the wire.
+impl fmt::Debug for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Waiting")
+            .field("pong", &self.pong.as_ref().map(Bytes::len))
+            .field("ping", &self.ping.as_ref().map(Bytes::len))
+            .field("backlog", &self.backlog.len())
+            .field("backlog_bytes", &self.backlog_bytes)
+            .finish()
+    }
+}
+
 /// A message, or a part of one, that is not on the wire.
-#[derive(Debug)]
 enum Outgoing {
     Data {
         opcode: Opcode,

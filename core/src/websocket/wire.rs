@@ -2,7 +2,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::mem;
+use core::{fmt, mem};
 
 use bytes::{Buf as _, Bytes};
 
@@ -23,12 +23,23 @@ pub(super) const MAX_PIECES: usize = CROWD + 2 * (SEAL / GATHER) + 2;
 ///
 /// One string lives inline, so that the usual turn (one answer, sent at once)
 /// needs no queue on the heap; nothing is kept once all is sent.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Wire {
     front: Bytes,
     rest: VecDeque<Bytes>,
     tail: Vec<u8>,
     bytes: usize,
+}
+
+/// Lengths only: what applications send has no place in a log.
+impl fmt::Debug for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pieces = self.unsent().map(Bytes::len).collect::<Vec<_>>();
+        f.debug_struct("Wire")
+            .field("pieces", &pieces)
+            .field("tail", &self.tail.len())
+            .finish()
+    }
 }
 
 impl Wire {
