@@ -51,7 +51,7 @@ pub(crate) struct Driver<S> {
     shutdown: bool,
     shut: bool,
     /// Why writing failed: told once what the peer said before has been read.
-    broken: Option<Fault>,
+    broken: Option<Box<Fault>>,
     paused: bool,
     eof: bool,
     /// Something was read since the task last yielded.
@@ -134,7 +134,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 continue;
             }
             if let Some(fault) = self.broken.take() {
-                self.fault(fault);
+                self.fault(*fault);
                 continue;
             }
             if self.poll_timer(cx).is_ready() || self.poll_stop(cx).is_ready() {
@@ -383,7 +383,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         self.transmit = false;
         self.flush = false;
         self.shutdown = false;
-        self.broken = Some(Fault::from(error));
+        self.broken = Some(Box::new(Fault::from(error)));
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {

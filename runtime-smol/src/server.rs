@@ -379,10 +379,14 @@ async fn serve<H: AsyncFn(WebSocket)>(
         Some(decide) => decide(ticket).await,
         None => ticket.accept(Accept::default()),
     };
-    match websocket.run(decide).await {
-        Ok(websocket) => handler(websocket).await,
-        Err(error) => log::debug!(target: "smartsocket:server", "no WebSocket: {error}"),
-    }
+    // Not in a `match` around the handler, which would keep the result's room.
+    let websocket = match websocket.run(decide).await {
+        Ok(websocket) => websocket,
+        Err(error) => {
+            return log::debug!(target: "smartsocket:server", "no WebSocket: {error}");
+        }
+    };
+    handler(websocket).await;
 }
 
 /// Deals sockets to the shards in turn.

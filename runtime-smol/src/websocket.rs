@@ -177,8 +177,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// # Cancel safety
     ///
     /// Cancel safe: what was received stays in the connection.
-    pub async fn recv(&mut self) -> Option<Result<Message, Error>> {
-        poll_fn(|cx| self.poll_recv(cx)).await
+    pub fn recv(&mut self) -> impl Future<Output = Option<Result<Message, Error>>> {
+        poll_fn(|cx| self.poll_recv(cx))
     }
 
     /// The next part of a message, with [`Config::streaming`]; whole messages
@@ -207,8 +207,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     ///
     /// Dropped while it waits, the message is not sent at all; it is never
     /// sent in half.
-    pub async fn send(&mut self, message: impl Into<Message>) -> Result<(), Error> {
-        self.send_part(message, true).await
+    pub fn send(&mut self, message: impl Into<Message>) -> impl Future<Output = Result<(), Error>> {
+        self.send_part(message, true)
     }
 
     /// Sends a part of a message; `last` ends it. All parts of a message must
@@ -221,14 +221,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// # Cancel safety
     ///
     /// As [`send`](Self::send), for the part.
-    pub async fn send_part(&mut self, part: impl Into<Message>, last: bool) -> Result<(), Error> {
+    // No `async fn`, which would have room for the message three times.
+    pub fn send_part(
+        &mut self,
+        part: impl Into<Message>,
+        last: bool,
+    ) -> impl Future<Output = Result<(), Error>> {
         let mut part = Some(part.into());
-        poll_fn(|cx| {
+        poll_fn(move |cx| {
             self.driver
                 .poll_send(cx, &mut part, last, true)
                 .map(|sent| check(sent, part.take()))
         })
-        .await
     }
 
     /// Sends a ping of up to 125 bytes. Keepalive pings go out by themselves;
@@ -286,7 +290,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 
     /// Client: the server's response.
     pub fn response(&self) -> Option<&Response> {
-        self.opened.as_ref()?.response.as_ref()
+        self.opened.as_ref()?.response.as_deref()
     }
 
     /// What the handshake agreed on, unless another did it.

@@ -209,7 +209,7 @@ impl<T: Transport> WebSocket<T> {
 
     /// Client: the server's response.
     pub fn response(&self) -> Option<&Response> {
-        self.link().opened()?.response.as_ref()
+        self.link().opened()?.response.as_deref()
     }
 
     /// What the handshake agreed on, unless another did it.

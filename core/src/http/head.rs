@@ -71,7 +71,11 @@ impl HeadReader {
     pub(crate) fn new(kind: HeadKind, limits: HeadLimits) -> Self {
         Self {
             kind,
-            limits,
+            limits: HeadLimits {
+                // What `Headers` can tell the places of.
+                head_bytes: limits.head_bytes.min(1 << 30),
+                ..limits
+            },
             head: Vec::new(),
             place: match kind {
                 HeadKind::Request => Place::Method(0),

@@ -14,12 +14,13 @@ pub struct Headers {
     fields: Vec<Field>,
 }
 
-/// Offsets into the text: the value starts where the name ends.
+/// Offsets into the text: the value starts where the name ends. In 32 bits,
+/// because a connection may keep its request for its whole life.
 #[derive(Clone, Copy)]
 struct Field {
-    name: usize,
-    value: usize,
-    end: usize,
+    name: u32,
+    value: u32,
+    end: u32,
 }
 
 /// A header the caller asked for cannot be sent.
@@ -153,19 +154,21 @@ impl Headers {
         let start = self.text.len();
         self.text.extend_from_slice(name.as_bytes());
         self.text.extend_from_slice(value);
+        // A head is never so long that this cuts anything.
+        let offset = |at| u32::try_from(at).unwrap_or(u32::MAX);
         self.fields.push(Field {
-            name: start,
-            value: start + name.len(),
-            end: self.text.len(),
+            name: offset(start),
+            value: offset(start + name.len()),
+            end: offset(self.text.len()),
         });
     }
 
     fn name(&self, field: &Field) -> &[u8] {
-        &self.text[field.name..field.value]
+        &self.text[field.name as usize..field.value as usize]
     }
 
     fn value(&self, field: &Field) -> &[u8] {
-        &self.text[field.value..field.end]
+        &self.text[field.value as usize..field.end as usize]
     }
 }
 

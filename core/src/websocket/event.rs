@@ -73,7 +73,7 @@ pub struct Opened {
     /// Server: the client's request.
     pub request: Option<Request>,
     /// Client: the server's answer.
-    pub response: Option<Response>,
+    pub response: Option<Box<Response>>,
     /// What was agreed.
     pub agreed: Negotiated,
 }

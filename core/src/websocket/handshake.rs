@@ -296,7 +296,7 @@ impl Endpoint {
                 now,
                 Opened {
                     request: None,
-                    response: Some(response),
+                    response: Some(Box::new(response)),
                     agreed,
                 },
             ),
