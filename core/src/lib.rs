@@ -77,6 +77,8 @@ extern crate alloc;
 extern crate std;
 
 pub mod deflate;
+#[allow(dead_code)]
+pub mod dialect;
 pub mod http;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
@@ -88,8 +90,10 @@ pub mod websocket;
 mod code;
 mod entropy;
 mod error;
+mod error_code;
 mod frame;
 mod gate;
+mod json;
 mod message;
 mod time;
 
@@ -97,7 +101,9 @@ pub use bytes::Bytes;
 pub use code::CloseCode;
 pub use entropy::Seed;
 pub use error::{Fault, Refused, SendError};
+pub use error_code::ErrorCode;
 pub use gate::{Crowded, Gate};
+pub use json::{Json, JsonError, MAX_DEPTH, MAX_NODES};
 pub use message::{Message, Utf8Bytes};
 pub use time::Tick;
 pub use websocket::{Config, WebSocket};

@@ -31,6 +31,11 @@ impl Utf8Bytes {
     pub fn into_bytes(self) -> Bytes {
         self.0.into_bytes()
     }
+
+    /// A part of this very text, without copying it.
+    pub(crate) fn slice(&self, part: &str) -> Self {
+        Self(self.0.slice_ref(part))
+    }
 }
 
 impl Deref for Utf8Bytes {
