@@ -93,6 +93,7 @@ mod error;
 mod error_code;
 mod frame;
 mod gate;
+#[allow(dead_code)]
 mod json;
 mod message;
 mod time;
