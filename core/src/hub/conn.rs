@@ -1,0 +1,156 @@
+//! One connection in a hub: its endpoint, and who is at its other end.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use crate::dialect::{Incoming, Memory, PeerBinary};
+use crate::json::Json;
+use crate::limit::Limiter;
+use crate::message::{Message, Utf8Bytes};
+use crate::time::Tick;
+use crate::websocket::{Closed, Endpoint};
+
+use super::config::Interest;
+use super::ids::{ClientId, UserId};
+use super::rooms::{NamespaceKey, RoomKey};
+
+/// Where a session stands (IG-81).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// The WebSocket is not open.
+    Handshake,
+    /// Open, and nobody yet.
+    Unauthorized,
+    /// The application looks at its credentials.
+    Authenticating,
+    /// Somebody: may speak and be spoken to.
+    Authenticated,
+    /// Over.
+    Disconnected,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Conn {
+    pub(super) endpoint: Endpoint,
+    /// Where it goes; `None` until its request has come.
+    pub(super) route: Option<u16>,
+    pub(super) namespace: NamespaceKey,
+    pub(super) state: State,
+    pub(super) client: ClientId,
+    pub(super) address: Option<IpAddr>,
+    pub(super) user: Option<UserId>,
+    pub(super) rooms: Vec<RoomKey>,
+    pub(super) memory: Memory,
+    pub(super) binary: PeerBinary,
+    /// The open turn.
+    pub(super) turn: Option<Turning>,
+    /// Messages that wait for it, with their lengths.
+    pub(super) inbox: VecDeque<(usize, Incoming)>,
+    pub(super) inbox_bytes: usize,
+    pub(super) outbox: Option<Box<Waiting>>,
+    pub(super) limits: Limits,
+    /// Until when it must have authenticated.
+    pub(super) auth_deadline: Tick,
+    /// When the dialect's next ping, or look at silence, is due.
+    pub(super) heartbeat: Tick,
+    /// When the last message came.
+    pub(super) heard: Tick,
+    /// When the dialect's last ping went.
+    pub(super) pinged: Option<Tick>,
+    /// Bytes received before authentication.
+    pub(super) early: usize,
+    /// How many answers it owes.
+    pub(super) owed: u32,
+    /// The time in the hub's timers that counts.
+    pub(super) armed: Tick,
+    pub(super) flags: Flags,
+    /// What is rarely looked at.
+    pub(super) profile: Box<Profile>,
+    /// How it ended, while a turn is open.
+    pub(super) closed: Option<Box<Closed>>,
+}
+
+/// A turn that the application has.
+#[derive(Debug)]
+pub(super) struct Turning {
+    pub(super) serial: u32,
+    /// When its answer is given up.
+    pub(super) until: Tick,
+    pub(super) about: Interest,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Flags {
+    /// In the list of those whose outputs are to be collected.
+    pub(super) dirty: bool,
+    /// What the embedder was told about reading, and what the endpoint wants.
+    pub(super) paused: bool,
+    pub(super) endpoint_paused: bool,
+    /// The socket is told to be dropped.
+    pub(super) dropped: bool,
+    /// Outbound messages pass the application.
+    pub(super) transformed: bool,
+    /// The client was told that it is too fast, and has not been slower since.
+    pub(super) warned: bool,
+}
+
+/// What a client is asked about, not worked with.
+#[derive(Debug, Default)]
+pub(super) struct Profile {
+    /// The client's own name, unique on its hub (RNode).
+    pub(super) alias: Option<Utf8Bytes>,
+    /// The request's path.
+    pub(super) path: String,
+    /// A JSON object.
+    pub(super) metadata: Option<Json>,
+    /// Wall clock in milliseconds.
+    pub(super) created: u64,
+    /// Wall clock in milliseconds of the last sign of life.
+    pub(super) last_ping: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Limits {
+    pub(super) messages: Limiter,
+    pub(super) bytes: Limiter,
+    /// By index into the route's limited events.
+    pub(super) events: Vec<Limiter>,
+}
+
+/// What waits for a peer that does not read.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    pub(super) queue: VecDeque<Parcel>,
+    pub(super) bytes: usize,
+}
+
+/// A message on its way out.
+#[derive(Clone, Debug)]
+pub(super) struct Parcel {
+    pub(super) message: Message,
+    /// The event, where a newer one may replace it.
+    pub(super) key: Option<Utf8Bytes>,
+    /// An answer to the peer: never dropped.
+    pub(super) certain: bool,
+}
+
+impl Conn {
+    /// Whether messages of the peer have to wait.
+    pub(super) fn is_busy(&self) -> bool {
+        self.turn.is_some() || !self.inbox.is_empty()
+    }
+
+    pub(super) fn is_somebody(&self) -> bool {
+        matches!(self.state, State::Authenticated)
+    }
+
+    /// The least of its deadlines, but for those of its endpoint.
+    pub(super) fn due(&self) -> Tick {
+        let turn = self.turn.as_ref().map_or(Tick::MAX, |turn| turn.until);
+        turn.min(self.auth_deadline).min(self.heartbeat)
+    }
+}

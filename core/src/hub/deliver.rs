@@ -1,0 +1,585 @@
+//! What goes out: to one client, to many, to those who are away.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
+use crate::code::CloseCode;
+use crate::dialect::{AckKey, Outgoing};
+use crate::json::Json;
+use crate::message::{Message, Utf8Bytes};
+use crate::stats::DropCause;
+use crate::time::Tick;
+
+use super::config::Overflow;
+use super::conn::{Conn, Parcel, State};
+use super::ids::{ClientId, ConnId, UserId};
+use super::output::{AckTicket, AckToken, Output, Step};
+use super::publish::{Audience, Publication, Saying, Target};
+use super::rooms::JoinError;
+use super::{Hub, Interest, PendingAck, WIRE};
+
+/// Why a message that asks for an answer did not go out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EmitError {
+    /// The client is not there.
+    Gone,
+    /// It owes [`HubConfig::max_acks_per_client`](super::HubConfig::max_acks_per_client)
+    /// answers already.
+    TooMany,
+    /// Its dialect knows no answers.
+    NoAcks,
+}
+
+impl fmt::Display for EmitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Gone => "the client is not connected",
+            Self::TooMany => "the client owes too many answers",
+            Self::NoAcks => "the client's dialect knows no acknowledgements",
+        })
+    }
+}
+
+impl core::error::Error for EmitError {}
+
+/// How a message fares.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Class<'a> {
+    /// An answer to the peer.
+    Certain,
+    /// An event, by its name.
+    Event(&'a str),
+}
+
+impl Hub {
+    // Commands
+
+    /// Sends an event to one client.
+    pub fn emit(
+        &mut self,
+        now: Tick,
+        client: ClientId,
+        event: impl Into<Utf8Bytes>,
+        data: Option<Json>,
+    ) {
+        self.publish(now, Publication::new(Target::Client(client), event, data));
+    }
+
+    /// Sends an event to whom it is for, here and, with
+    /// [`HubConfig::cluster`](super::HubConfig::cluster), elsewhere. Gives how
+    /// many clients here it was for.
+    pub fn publish(&mut self, now: Tick, publication: Publication) -> usize {
+        let reached = self.apply(now, &publication);
+        if self.config.cluster {
+            self.queue.push_back(Output::Cluster(publication));
+        }
+        reached
+    }
+
+    /// Another hub published this: delivers it here.
+    pub fn handle_cluster(&mut self, now: Tick, publication: &Publication) -> usize {
+        self.apply(now, publication)
+    }
+
+    /// Sends an event that asks for an answer within `timeout`;
+    /// [`Event::Answered`](super::Event::Answered) tells what came of it.
+    ///
+    /// # Errors
+    ///
+    /// It did not go out, and nothing will be told.
+    pub fn emit_with_ack(
+        &mut self,
+        now: Tick,
+        client: ClientId,
+        event: &str,
+        data: Option<&Json>,
+        timeout: Duration,
+    ) -> Result<AckToken, EmitError> {
+        let now = self.tick(now);
+        let id = *self.clients.get(&client).ok_or(EmitError::Gone)?;
+        let max = self.config.max_acks_per_client;
+        let conn = self
+            .conns
+            .get_mut(id)
+            .filter(|conn| conn.is_somebody())
+            .ok_or(EmitError::Gone)?;
+        let route = conn.route.ok_or(EmitError::Gone)?;
+        if !self.routes[usize::from(route)].route.dialect.has_acks() {
+            return Err(EmitError::NoAcks);
+        }
+        if conn.owed as usize >= max {
+            return Err(EmitError::TooMany);
+        }
+        conn.owed += 1;
+        self.ack_key += 1;
+        let key = self.ack_key;
+        let deadline = now + timeout;
+        self.acks.insert(key, PendingAck { id, deadline });
+        self.ack_deadlines.insert((deadline, key));
+        self.say(
+            id,
+            Outgoing::Event {
+                name: event,
+                data,
+                ack: Some(AckKey(key)),
+            },
+        );
+        Ok(AckToken(key))
+    }
+
+    /// Answers a client's message. Harmless when the client is gone.
+    pub fn acknowledge(&mut self, now: Tick, ticket: AckTicket, data: &Json) {
+        self.tick(now);
+        self.say(
+            ticket.id,
+            Outgoing::Ack {
+                id: &ticket.ack,
+                data,
+            },
+        );
+    }
+
+    /// Sends a message as it is to one client, whatever its dialect.
+    pub fn send(&mut self, now: Tick, client: ClientId, message: impl Into<Message>) {
+        self.tick(now);
+        if let Some(&id) = self.clients.get(&client) {
+            self.say(id, Outgoing::Raw(&message.into()));
+        }
+    }
+
+    /// Sends a message as it is to the members of a room. Gives how many.
+    pub fn send_room(
+        &mut self,
+        now: Tick,
+        namespace: &str,
+        room: &str,
+        message: impl Into<Message>,
+    ) -> usize {
+        self.tick(now);
+        let Some(audience) = self.room_audience(namespace, room) else {
+            return 0;
+        };
+        self.say_all(&audience, &[], Outgoing::Raw(&message.into()), "")
+    }
+
+    /// Sends a message of the application's to a room (RN-03). Whether the
+    /// room exists.
+    pub fn send_room_message(
+        &mut self,
+        now: Tick,
+        namespace: &str,
+        room: &str,
+        message: &str,
+    ) -> bool {
+        self.tick(now);
+        let Some(audience) = self.room_audience(namespace, room) else {
+            return false;
+        };
+        let what = Outgoing::RoomMessage {
+            room,
+            text: message,
+            from: None,
+        };
+        self.say_all(&audience, &[], what, "room_message");
+        true
+    }
+
+    /// Closes a client's connection: what is queued goes first.
+    pub fn disconnect(&mut self, now: Tick, client: ClientId, code: CloseCode, reason: &str) {
+        self.tick(now);
+        if let Some(&id) = self.clients.get(&client) {
+            self.shut(id, code, reason);
+        }
+    }
+
+    /// Puts a client into a room of its namespace, which is made if need be.
+    ///
+    /// # Errors
+    ///
+    /// It is not in the room by this; see [`JoinError`].
+    pub fn join(&mut self, now: Tick, id: ConnId, room: &str) -> Result<(), JoinError> {
+        self.tick(now);
+        self.join_room(id, &Utf8Bytes::from(room), false)?;
+        self.say(id, Outgoing::RoomJoined { room });
+        Ok(())
+    }
+
+    /// Takes a client out of a room. Whether it was in.
+    pub fn leave(&mut self, now: Tick, id: ConnId, room: &str) -> bool {
+        self.tick(now);
+        let left = self.leave_room(id, &Utf8Bytes::from(room));
+        if left {
+            self.say(id, Outgoing::RoomLeft { room });
+        }
+        left
+    }
+
+    /// Makes a room, which stays while it is empty for
+    /// [`HubConfig::empty_room_timeout`](super::HubConfig::empty_room_timeout).
+    /// Gives its id, `room_` and 32 hexadecimal digits (RN-02).
+    ///
+    /// # Errors
+    ///
+    /// [`JoinError::TooMany`]: there are as many rooms as there may be.
+    pub fn create_room(
+        &mut self,
+        now: Tick,
+        namespace: &str,
+        name: &str,
+        description: Option<String>,
+        max_connections: Option<usize>,
+    ) -> Result<Utf8Bytes, JoinError> {
+        let now = self.tick(now);
+        let random: [u8; 16] = self.shared.entropy.bytes();
+        let id = Utf8Bytes::from(alloc::format!("room_{:032x}", u128::from_be_bytes(random)));
+        let namespace = self.rooms.add_namespace(namespace);
+        let created = self.unix_ms();
+        let max_rooms = self.config.max_rooms;
+        let key = self
+            .rooms
+            .create(now, namespace, id.clone(), created, true, max_rooms)?;
+        if let Some(room) = self.rooms.get_mut(key) {
+            room.name = name.into();
+            room.description = description;
+            room.max_connections = max_connections;
+        }
+        Ok(id)
+    }
+
+    /// Removes a room and, from it, its members. Whether there was one.
+    pub fn remove_room(&mut self, now: Tick, namespace: &str, room: &str) -> bool {
+        self.tick(now);
+        let Some(key) = self
+            .rooms
+            .namespace(namespace)
+            .and_then(|namespace| self.rooms.find(namespace, &Utf8Bytes::from(room)))
+        else {
+            return false;
+        };
+        let Some(removed) = self.rooms.remove(key) else {
+            return false;
+        };
+        for id in removed.members {
+            if let Some(conn) = self.conns.get_mut(id) {
+                conn.rooms.retain(|&other| other != key);
+            }
+            self.say(id, Outgoing::RoomLeft { room });
+        }
+        true
+    }
+
+    /// Remembers who a client is. Without a user, it is nobody's again.
+    pub fn set_user(&mut self, now: Tick, id: ConnId, user: Option<UserId>) {
+        self.tick(now);
+        self.forget_user(id);
+        if let Some(user) = user {
+            self.note_user(id, user);
+        }
+    }
+
+    /// Lets messages to a client pass the application from now on, for good
+    /// ([`Step::Outbound`]; IG-35, IG-75).
+    pub fn transform(&mut self, id: ConnId) {
+        if let Some(conn) = self.conns.get_mut(id) {
+            conn.flags.transformed = true;
+        }
+    }
+
+    // Helpers
+
+    fn apply(&mut self, now: Tick, publication: &Publication) -> usize {
+        let now = self.tick(now);
+        let audience = self.audience(&publication.target);
+        let except: Vec<_> = publication
+            .except
+            .iter()
+            .filter_map(|client| self.clients.get(client).copied())
+            .collect();
+        let what = Outgoing::Event {
+            name: &publication.event,
+            data: publication.data.as_ref(),
+            ack: None,
+        };
+        let reached = self.say_all(&audience, &except, what, &publication.event);
+        if reached == 0
+            && let (Target::User(user), Some(offline)) = (&publication.target, &mut self.offline)
+            && except.is_empty()
+            && offline.knows(user.as_str())
+        {
+            let bytes = publication.event.len()
+                + publication.data.as_ref().map_or(0, |data| data.as_str().len());
+            let dropped = offline.push(now, user.as_str(), bytes, publication.clone());
+            self.counters.add(&dropped);
+        }
+        reached
+    }
+
+    fn audience(&self, target: &Target) -> Audience {
+        match target {
+            Target::All => Audience::All,
+            Target::Namespace(name) => self
+                .rooms
+                .namespace(name)
+                .map_or(Audience::Nobody, Audience::Namespace),
+            Target::Room { namespace, room } => self
+                .room_audience(namespace, room)
+                .unwrap_or(Audience::Nobody),
+            Target::User(user) => self
+                .users
+                .get(user)
+                .map_or(Audience::Nobody, |ids| Audience::Some(ids.clone())),
+            Target::Client(client) => self
+                .clients
+                .get(client)
+                .map_or(Audience::Nobody, |&id| Audience::One(id)),
+        }
+    }
+
+    fn room_audience(&self, namespace: &str, room: &str) -> Option<Audience> {
+        let namespace = self.rooms.namespace(namespace)?;
+        let key = self.rooms.find(namespace, &Utf8Bytes::from(room))?;
+        Some(Audience::Room(key))
+    }
+
+    /// Says something to one client.
+    pub(super) fn say(&mut self, id: ConnId, what: Outgoing<'_>) {
+        let timestamp = self.timestamp();
+        let mut saying = Saying::new(what.clone(), self.unix_ms(), &timestamp);
+        let class = match &what {
+            Outgoing::Event { name, .. } => Class::Event(name),
+            Outgoing::RoomMessage { .. } | Outgoing::Direct { .. } | Outgoing::Raw(_) => {
+                Class::Event("")
+            }
+            _ => Class::Certain,
+        };
+        self.deliver(id, &mut saying, class);
+    }
+
+    /// Says something to many. Gives how many it was for.
+    pub(super) fn say_all(
+        &mut self,
+        audience: &Audience,
+        except: &[ConnId],
+        what: Outgoing<'_>,
+        event: &str,
+    ) -> usize {
+        let timestamp = self.timestamp();
+        let mut saying = Saying::new(what, self.unix_ms(), &timestamp);
+        let mut reached = 0;
+        let mut one = |hub: &mut Self, id: ConnId| {
+            if !except.contains(&id) && hub.deliver(id, &mut saying, Class::Event(event)) {
+                reached += 1;
+            }
+        };
+        // Delivering ends nobody's membership, so these do not change on the way.
+        match audience {
+            Audience::Nobody => {}
+            Audience::One(id) => one(self, *id),
+            Audience::Some(ids) => ids.iter().for_each(|&id| one(self, id)),
+            Audience::Namespace(key) => {
+                for n in 0..self.rooms.members(*key).len() {
+                    let id = self.rooms.members(*key)[n];
+                    one(self, id);
+                }
+            }
+            Audience::Room(key) => {
+                let len = self.rooms.get(*key).map_or(0, |room| room.members.len());
+                for n in 0..len {
+                    if let Some(id) = self.rooms.get(*key).map(|room| room.members[n]) {
+                        one(self, id);
+                    }
+                }
+            }
+            Audience::All => {
+                for namespace in 0..self.rooms.namespaces.len() {
+                    for n in 0..self.rooms.namespaces[namespace].members.len() {
+                        let id = self.rooms.namespaces[namespace].members[n];
+                        one(self, id);
+                    }
+                }
+            }
+        }
+        reached
+    }
+
+    /// Puts something on its way to one client. Whether it is one who may be
+    /// spoken to.
+    fn deliver(&mut self, id: ConnId, saying: &mut Saying<'_>, class: Class<'_>) -> bool {
+        let Some(conn) = self.conns.get_mut(id) else {
+            return false;
+        };
+        let Some(route) = conn.route else {
+            return false;
+        };
+        if matches!(conn.state, State::Handshake | State::Disconnected) {
+            return false;
+        }
+        let event = matches!(class, Class::Event(_));
+        if event && !conn.is_somebody() {
+            self.counters.drop(DropCause::NotOpen, 1);
+            return false;
+        }
+        self.use_config(Some(route));
+        let state = &self.routes[usize::from(route)];
+        let dialect = &self.dialects[usize::from(state.dialect)];
+        let Some(conn) = self.conns.get_mut(id) else {
+            return false;
+        };
+        let messages = saying.messages(state.dialect, dialect, conn.binary);
+        if messages.is_empty() {
+            return false;
+        }
+        let mut overflow = false;
+        for message in messages {
+            let queued = conn.outbox.as_ref().is_some_and(|waiting| !waiting.queue.is_empty());
+            self.counters.sent_messages += 1;
+            self.counters.sent_bytes += message.len() as u64;
+            if event {
+                dialect.sent(&mut conn.memory, message);
+            }
+            if !queued && conn.endpoint.buffered() < WIRE {
+                if conn
+                    .endpoint
+                    .send(&mut self.shared, self.clock, message.clone(), true)
+                    .is_err()
+                {
+                    self.counters.drop(DropCause::Closed, 1);
+                }
+                continue;
+            }
+            let parcel = Parcel {
+                message: message.clone(),
+                key: match class {
+                    Class::Event(name) if state.route.outbox.overflow == Overflow::KeepLatest => {
+                        Some(name.into())
+                    }
+                    Class::Event(_) | Class::Certain => None,
+                },
+                certain: !event,
+            };
+            overflow |= !stow(conn, &state.route.outbox, parcel, &mut self.counters);
+        }
+        if overflow {
+            let now = self.clock;
+            conn.outbox = None;
+            conn.endpoint
+                .close(&mut self.shared, now, CloseCode::TRY_AGAIN, "too slow");
+        }
+        self.touch(id);
+        true
+    }
+
+    /// Moves what waits onto the wire, as far as there is room.
+    pub(super) fn feed(&mut self, id: ConnId) {
+        let now = self.clock;
+        let mut lost = 0;
+        let Some((shared, conn)) = self.enter(id) else {
+            return;
+        };
+        let Some(mut waiting) = conn.outbox.take() else {
+            return;
+        };
+        while conn.endpoint.buffered() < WIRE
+            && let Some(parcel) = waiting.queue.pop_front()
+        {
+            waiting.bytes -= parcel.message.len();
+            let sent = conn.endpoint.send(shared, now, parcel.message, true);
+            lost += u64::from(sent.is_err());
+        }
+        if !waiting.queue.is_empty() {
+            conn.outbox = Some(waiting);
+        }
+        self.counters.drop(DropCause::Closed, lost);
+    }
+
+    /// Whether a step is asked about before it happens.
+    pub(super) fn is_wanted(&self, id: ConnId, step: &Step) -> bool {
+        let Some(route) = self.conns.get(id).and_then(|conn| conn.route) else {
+            return false;
+        };
+        let route = &self.routes[usize::from(route)].route;
+        route.interest.has(step.interest())
+            && match (step, &route.events) {
+                (Step::Event(event), Some(events)) => {
+                    events.contains(&event.name) || event.name.is_empty()
+                }
+                _ => true,
+            }
+    }
+}
+
+/// Puts a message behind others that wait; `false` when that is too much and
+/// the connection has to go.
+fn stow(
+    conn: &mut Conn,
+    limits: &super::config::Outbox,
+    parcel: Parcel,
+    counters: &mut crate::stats::Counters,
+) -> bool {
+    /// Answers may exceed the bound so far, since they are never dropped.
+    const CERTAIN: usize = 4;
+    let waiting = conn.outbox.get_or_insert_with(Box::default);
+    let len = parcel.message.len();
+    let fits = |waiting: &super::conn::Waiting, times: usize| {
+        waiting.queue.is_empty()
+            || (waiting.queue.len() < limits.max_messages.saturating_mul(times)
+                && waiting.bytes + len <= limits.max_bytes.saturating_mul(times))
+    };
+    if parcel.certain {
+        if !fits(waiting, CERTAIN) {
+            return false;
+        }
+    } else if !fits(waiting, 1) || parcel.key.is_some() {
+        match limits.overflow {
+            Overflow::Close => return false,
+            Overflow::DropNewest => {
+                counters.drop(DropCause::Outbox, 1);
+                return true;
+            }
+            Overflow::DropOldest | Overflow::KeepLatest => {
+                let same = parcel.key.as_ref().and_then(|key| {
+                    waiting
+                        .queue
+                        .iter()
+                        .position(|other| other.key.as_ref() == Some(key))
+                });
+                if let Some(same) = same {
+                    drop_at(waiting, same);
+                    counters.drop(DropCause::Outbox, 1);
+                }
+                while !fits(waiting, 1) {
+                    let Some(oldest) = waiting.queue.iter().position(|other| !other.certain)
+                    else {
+                        break;
+                    };
+                    drop_at(waiting, oldest);
+                    counters.drop(DropCause::Outbox, 1);
+                }
+            }
+        }
+    }
+    waiting.bytes += len;
+    waiting.queue.push_back(parcel);
+    true
+}
+
+fn drop_at(waiting: &mut super::conn::Waiting, at: usize) {
+    if let Some(dropped) = waiting.queue.remove(at) {
+        waiting.bytes -= dropped.message.len();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interests_are_sets() {
+        let both = Interest::EVENT | Interest::JOIN;
+        assert!(both.has(Interest::JOIN) && !both.has(Interest::LEAVE));
+    }
+}

@@ -1,0 +1,336 @@
+//! From a request to a session: routes, checks, the HTTP API.
+
+use alloc::string::{String, ToString as _};
+use alloc::vec::Vec;
+
+use crate::code::CloseCode;
+use crate::dialect::Dialect;
+use crate::http::{self, Api, ApiCall, Request, Response};
+use crate::message::Utf8Bytes;
+use crate::websocket::{Accept, Ticket};
+
+use super::config::Auth;
+use super::conn::State;
+use super::ids::ConnId;
+use super::output::{Event, Identity, Output, Step};
+use super::{Hub, Interest};
+
+/// Longest client id that a client may choose, in bytes.
+const MAX_ALIAS: usize = 128;
+
+impl Hub {
+    /// A request came: a route's upgrade, the API's, or the application's.
+    pub(super) fn requested(&mut self, id: ConnId, ticket: Ticket) {
+        let request = ticket.request();
+        let found = self.router.find(request.path()).map(|(route, _)| *route);
+        if !ticket.is_upgrade() {
+            return self.plain(id, ticket, found);
+        }
+        let Some(route) = found else {
+            return self.refuse(id, ticket, 404, "no WebSocket here");
+        };
+        if self.stopping {
+            return self.refuse(id, ticket, 503, "server is stopping");
+        }
+        match self.admit(id, route, ticket.request()) {
+            Ok(()) => self.propose(id, Step::Connect(ticket)),
+            Err((status, why)) => self.refuse(id, ticket, status, why),
+        }
+    }
+
+    /// Holds a request against its route, and notes who asks.
+    fn admit(
+        &mut self,
+        id: ConnId,
+        route: u16,
+        request: &Request,
+    ) -> Result<(), (u16, &'static str)> {
+        let state = &self.routes[usize::from(route)];
+        let Some(conn) = self.conns.get_mut(id) else {
+            return Err((503, "gone"));
+        };
+        if !state.websocket.origins.allows(request, conn.endpoint.is_secure()) {
+            return Err((403, "origin not allowed"));
+        }
+        let mut namespace = state.namespace;
+        let mut route = route;
+        let mut alias = None;
+        match &state.route.dialect {
+            Dialect::SmartSocket(_) => {
+                if let Some(name) = parameter(request, "namespace") {
+                    let name = if name.starts_with('/') {
+                        name
+                    } else {
+                        alloc::format!("/{name}")
+                    };
+                    let at = self.routes.iter().position(|other| {
+                        other.route.namespace == name
+                            && matches!(other.route.dialect, Dialect::SmartSocket(_))
+                    });
+                    let Some(at) = at else {
+                        return Err((404, "ERR_MSG_005: Invalid namespace"));
+                    };
+                    route = at as u16;
+                    namespace = self.routes[at].namespace;
+                }
+            }
+            Dialect::RNode => {
+                let name = match parameter(request, "clientId") {
+                    Some(name) if name.is_empty() || name.len() > MAX_ALIAS => {
+                        return Err((400, "clientId of no or more than 128 bytes"));
+                    }
+                    Some(name) => name,
+                    None => alloc::format!("client_{}", conn.client.short()),
+                };
+                let name = Utf8Bytes::from(name);
+                if self.aliases.contains_key(&name) {
+                    return Err((409, "clientId is in use"));
+                }
+                alias = Some(name);
+            }
+            Dialect::Ignis | Dialect::HeaderLine | Dialect::Raw => {}
+        }
+        if let Auth::ApiKeys { keys, .. } = &self.routes[usize::from(route)].route.auth {
+            let given = request
+                .header("x-api-key")
+                .map(String::from)
+                .or_else(|| parameter(request, "apiKey"));
+            match given {
+                Some(key) if is_among(keys, &key) => conn.state = State::Authenticated,
+                Some(_) => return Err((401, "ERR_CONN_004: Authentication failed")),
+                None => {}
+            }
+        }
+        conn.route = Some(route);
+        conn.namespace = namespace;
+        conn.profile.path = request.path().into();
+        if let Some(alias) = alias {
+            self.aliases.insert(alias.clone(), id);
+            conn.profile.alias = Some(alias);
+        }
+        Ok(())
+    }
+
+    /// Lets a client in.
+    pub(super) fn accept_upgrade(&mut self, id: ConnId, ticket: Ticket, identity: Option<Identity>) {
+        let now = self.clock;
+        let Some((shared, conn)) = self.enter(id) else {
+            return;
+        };
+        if let Some(identity) = identity {
+            conn.state = State::Authenticated;
+            conn.user = identity.user;
+            conn.profile.metadata = identity.metadata;
+        }
+        conn.endpoint
+            .decide(shared, now, ticket.accept(Accept::default()));
+    }
+
+    /// The WebSocket is open.
+    pub(super) fn opened(&mut self, id: ConnId) {
+        let now = self.clock;
+        let Some(conn) = self.conns.get_mut(id) else {
+            return;
+        };
+        let Some(route) = conn.route else {
+            return;
+        };
+        let state = &self.routes[usize::from(route)];
+        self.clients.insert(conn.client, id);
+        conn.heard = now;
+        match state.route.auth.timeout() {
+            Some(timeout) if conn.state != State::Authenticated => {
+                conn.state = State::Unauthorized;
+                conn.auth_deadline = now + timeout;
+            }
+            Some(_) | None => {
+                let identity = Identity {
+                    user: conn.user.take(),
+                    metadata: conn.profile.metadata.take(),
+                };
+                self.authenticated(id, identity);
+            }
+        }
+    }
+
+    /// A request that asks for no WebSocket.
+    fn plain(&mut self, id: ConnId, ticket: Ticket, route: Option<u16>) {
+        let address = self.conns.get(id).and_then(|conn| conn.address);
+        if let Some(config) = &self.config.api {
+            let config = config.clone();
+            let answer = match http::parse_api(ticket.request(), address, &config) {
+                Api::NotOurs => None,
+                Api::Refused(response) => Some(response),
+                Api::Call(call) => self.call(call, &config.namespace),
+            };
+            if let Some(response) = answer {
+                let response = http::with_cors(response, ticket.request(), &config);
+                return self.respond(self.clock, id, ticket, response);
+            }
+        }
+        let wanted = self
+            .routes
+            .iter()
+            .any(|state| state.route.interest.has(Interest::REQUEST));
+        if wanted {
+            let event = Event::Request(id, ticket);
+            return self.queue.push_back(Output::Event(event));
+        }
+        match route.map(|route| &self.routes[usize::from(route)].route.dialect) {
+            Some(Dialect::RNode) => self.refuse(id, ticket, 400, "WebSocket upgrade required"),
+            Some(_) => self.refuse(id, ticket, 426, "WebSocket upgrade required"),
+            None => self.refuse(id, ticket, 404, "not found"),
+        }
+    }
+
+    /// Answers a plain request, one of [`Event::Request`].
+    pub fn respond(
+        &mut self,
+        now: crate::time::Tick,
+        id: ConnId,
+        ticket: Ticket,
+        response: Response,
+    ) {
+        let now = self.tick(now);
+        if let Some((shared, conn)) = self.enter(id) {
+            conn.endpoint.decide(shared, now, ticket.respond(response));
+            self.pump(id);
+        }
+    }
+
+    pub(super) fn refuse(&mut self, id: ConnId, ticket: Ticket, status: u16, why: &str) {
+        if let Some(conn) = self.conns.get_mut(id)
+            && let Some(alias) = conn.profile.alias.take()
+        {
+            self.aliases.remove(&alias);
+        }
+        let response = if status == 426 {
+            Response::new(426)
+        } else {
+            http::json(
+                status,
+                &serde_json::json!({ "success": false, "error": why }),
+            )
+        };
+        self.respond(self.clock, id, ticket, response);
+    }
+
+    /// Does what the API was asked for. `None`: it is the application's.
+    fn call(&mut self, call: ApiCall, namespace: &str) -> Option<Response> {
+        use serde_json::json;
+        let missing = |what: &str| http::json(404, &json!({ "success": false, "error": what }));
+        let now = self.clock;
+        Some(match call {
+            ApiCall::ListRooms => {
+                let rooms = self.rooms_in(namespace);
+                http::json(
+                    200,
+                    &json!({ "success": true, "count": rooms.len(), "rooms": rooms }),
+                )
+            }
+            ApiCall::Room(room) => match self.room(namespace, &room) {
+                Some(room) => http::json(200, &json!({ "success": true, "room": room })),
+                None => missing("Room not found"),
+            },
+            ApiCall::CreateRoom {
+                name,
+                description,
+                max_connections,
+            } => match self.create_room(now, namespace, &name, description, max_connections) {
+                Ok(room) => http::json(200, &json!({ "success": true, "roomId": room.as_str() })),
+                Err(error) => http::json(
+                    503,
+                    &json!({ "success": false, "error": error.to_string() }),
+                ),
+            },
+            ApiCall::RoomMessage { room, message } => {
+                let success = self.send_room_message(now, namespace, &room, &message);
+                http::json(200, &json!({ "success": success }))
+            }
+            ApiCall::JoinRoom { room, connection } => {
+                let id = self.find(&connection);
+                let success = id.is_some_and(|id| self.join(now, id, &room).is_ok());
+                http::json(200, &json!({ "success": success }))
+            }
+            ApiCall::LeaveRoom { room, connection } => {
+                let id = self.find(&connection);
+                let success = id.is_some_and(|id| self.leave(now, id, &room));
+                http::json(200, &json!({ "success": success }))
+            }
+            ApiCall::Client(connection) => match self.find(&connection).and_then(|id| self.info(id)) {
+                Some(client) => http::json(200, &json!({ "success": true, "client": client })),
+                None => missing("Client not found"),
+            },
+            ApiCall::ClientRooms(connection) => match self.find(&connection) {
+                Some(id) => {
+                    let rooms = self.rooms_of(id);
+                    http::json(
+                        200,
+                        &json!({ "success": true, "count": rooms.len(), "rooms": rooms }),
+                    )
+                }
+                None => missing("Client not found"),
+            },
+            ApiCall::Metrics { prometheus } => self.metrics(prometheus),
+            ApiCall::Poll => http::json(
+                200,
+                &json!({
+                    "status": "ok",
+                    "message": "SmartSocket HTTP Fallback Active",
+                    "upgrade": "Use WebSocket for better performance",
+                }),
+            ),
+            ApiCall::Stats => http::json(200, &self.stats_json()),
+            ApiCall::ClientScript => return None,
+        })
+    }
+
+    /// Ends a connection that is not wanted any more.
+    pub(super) fn shut(&mut self, id: ConnId, code: CloseCode, reason: &str) {
+        let now = self.clock;
+        if let Some((shared, conn)) = self.enter(id) {
+            conn.endpoint.close(shared, now, code, reason);
+            self.touch(id);
+        }
+    }
+}
+
+/// A parameter of the query, decoded.
+fn parameter(request: &Request, name: &str) -> Option<String> {
+    let query = request.query()?;
+    query.split('&').find_map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (key == name).then(|| decode(value)).flatten()
+    })
+}
+
+/// Percent-decodes what a form encodes; `None` unless UTF-8 comes out.
+fn decode(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let mut digit = || char::from(rest.next()?).to_digit(16);
+                (digit()? << 4 | digit()?) as u8
+            }
+            byte => byte,
+        });
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// Whether a key is one of several, in a time that does not tell how much of
+/// it is right.
+pub(super) fn is_among(keys: &[String], key: &str) -> bool {
+    keys.iter().fold(false, |found, known| {
+        let equal = known.len() == key.len()
+            && known
+                .bytes()
+                .zip(key.bytes())
+                .fold(0, |differ, (a, b)| differ | (a ^ b))
+                == 0;
+        found | equal
+    })
+}

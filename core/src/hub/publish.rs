@@ -1,0 +1,108 @@
+//! What is said to many: publications and their targets.
+
+use alloc::vec::Vec;
+
+use crate::dialect::{Context, Dialect, Outgoing, PeerBinary};
+use crate::json::Json;
+use crate::message::{Message, Utf8Bytes};
+
+use super::ids::{ClientId, ConnId, UserId};
+
+/// Whom a publication is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Everybody.
+    All,
+    /// Everybody in a namespace.
+    Namespace(Utf8Bytes),
+    /// The members of a room of a namespace.
+    Room {
+        /// The namespace.
+        namespace: Utf8Bytes,
+        /// The room's id.
+        room: Utf8Bytes,
+    },
+    /// All clients of a user, now or, with
+    /// [`HubConfig::offline`](super::HubConfig::offline), when it comes back.
+    User(UserId),
+    /// One client.
+    Client(ClientId),
+}
+
+/// An event for a target: a command, the same for this hub and for others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publication {
+    /// Whom it is for.
+    pub target: Target,
+    /// The event's name.
+    pub event: Utf8Bytes,
+    /// Its data.
+    pub data: Option<Json>,
+    /// Clients that do not get it.
+    pub except: Vec<ClientId>,
+}
+
+impl Publication {
+    /// An event for a target.
+    pub fn new(target: Target, event: impl Into<Utf8Bytes>, data: Option<Json>) -> Self {
+        Self {
+            target,
+            event: event.into(),
+            data,
+            except: Vec::new(),
+        }
+    }
+}
+
+/// One thing to say, encoded once for each way of saying it.
+pub(super) struct Saying<'a> {
+    what: Outgoing<'a>,
+    unix_ms: u64,
+    timestamp: &'a str,
+    made: Vec<((u8, PeerBinary), Vec<Message>)>,
+}
+
+impl<'a> Saying<'a> {
+    pub(super) fn new(what: Outgoing<'a>, unix_ms: u64, timestamp: &'a str) -> Self {
+        Self {
+            what,
+            unix_ms,
+            timestamp,
+            made: Vec::new(),
+        }
+    }
+
+    /// The messages of it in a dialect, which is named by its index.
+    pub(super) fn messages(
+        &mut self,
+        index: u8,
+        dialect: &Dialect,
+        binary: PeerBinary,
+    ) -> &[Message] {
+        let key = (index, binary);
+        let at = match self.made.iter().position(|(made, _)| *made == key) {
+            Some(at) => at,
+            None => {
+                let context = Context {
+                    unix_ms: self.unix_ms,
+                    timestamp: self.timestamp,
+                    binary,
+                };
+                self.made.push((key, dialect.encode(context, &self.what)));
+                self.made.len() - 1
+            }
+        };
+        &self.made[at].1
+    }
+}
+
+/// Whom a publication reaches here.
+#[derive(Debug)]
+pub(super) enum Audience {
+    Nobody,
+    One(ConnId),
+    Some(Vec<ConnId>),
+    Namespace(super::rooms::NamespaceKey),
+    Room(super::rooms::RoomKey),
+    All,
+}
