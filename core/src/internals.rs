@@ -6,12 +6,15 @@ use alloc::vec::Vec;
 
 use crate::code::CloseCode;
 use crate::deflate::{self, Deflate, InflateError, InflateLimits, Parameters};
+use crate::dialect::{Context, Dialect, Failure, Incoming, Memory, Outgoing, PeerBinary};
 use crate::frame::header::{Header, Opcode};
 use crate::frame::{close, mask, utf8};
 use crate::http::{
     self, Extension, HandshakeError, HeadError, HeadKind, HeadLimits, Request, Response,
     UpgradeRequest,
 };
+use crate::json::Json;
+use crate::message::{Message, Utf8Bytes};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameHeader {
@@ -176,5 +179,99 @@ impl Inflater {
 
     pub fn reset(&mut self) {
         self.inner.reset();
+    }
+}
+
+/// A dialect with what it remembers of one peer.
+#[derive(Debug)]
+pub struct Dialogue {
+    dialect: Dialect,
+    memory: Memory,
+}
+
+/// What a message means: the name of the variant, and all it carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heard {
+    pub kind: &'static str,
+    pub texts: Vec<Utf8Bytes>,
+    pub data: Vec<Json>,
+}
+
+impl Dialogue {
+    pub fn new(dialect: Dialect) -> Self {
+        Self {
+            dialect,
+            memory: Memory::default(),
+        }
+    }
+
+    pub fn decode(&mut self, message: Message) -> Heard {
+        let (kind, texts, data) = match self.dialect.decode(&mut self.memory, message) {
+            Incoming::Nothing => ("nothing", Vec::new(), Vec::new()),
+            Incoming::Heartbeat => ("heartbeat", Vec::new(), Vec::new()),
+            Incoming::Connect {
+                namespace, api_key, ..
+            } => {
+                let texts = namespace.into_iter().chain(api_key).collect();
+                ("connect", texts, Vec::new())
+            }
+            Incoming::Authenticate(data) => ("authenticate", Vec::new(), [data].into()),
+            Incoming::Event(event) => {
+                let texts = core::iter::once(event.name).chain(event.raw).collect();
+                ("event", texts, event.data.into_iter().collect())
+            }
+            Incoming::Binary(_) => ("binary", Vec::new(), Vec::new()),
+            Incoming::Ack { data, .. } => ("ack", Vec::new(), [data].into()),
+            Incoming::Join(rooms) => ("join", rooms, Vec::new()),
+            Incoming::Leave(rooms) => ("leave", rooms, Vec::new()),
+            Incoming::ToRoom { room, text } => {
+                let texts = room.into_iter().chain([text]).collect();
+                ("to_room", texts, Vec::new())
+            }
+            Incoming::Direct { to, text } => ("direct", [to, text].into(), Vec::new()),
+            Incoming::Ping => ("ping", Vec::new(), Vec::new()),
+            Incoming::Pong { raw, .. } => ("pong", raw.into_iter().collect(), Vec::new()),
+            Incoming::Broker(header, data) => ("broker", [header.topic].into(), [data].into()),
+            Incoming::Invalid(_) => ("invalid", Vec::new(), Vec::new()),
+        };
+        Heard { kind, texts, data }
+    }
+
+    pub fn encode_event(&self, name: &str, data: Option<&Json>) -> Vec<Message> {
+        let ack = None;
+        self.encode(&Outgoing::Event { name, data, ack })
+    }
+
+    /// Everything that can be said with a text of a peer's in it.
+    pub fn encode_all(&self, text: &str) -> Vec<Message> {
+        [
+            Outgoing::RoomJoined { room: text },
+            Outgoing::RoomLeft { room: text },
+            Outgoing::RoomMessage {
+                room: text,
+                text,
+                from: Some(text),
+            },
+            Outgoing::Direct { text, from: text },
+            Outgoing::MessageAck { raw: text },
+            Outgoing::Blocked {
+                raw: text,
+                reason: text,
+            },
+            Outgoing::Error(&Failure::ClientNotFound(text.into())),
+            Outgoing::Error(&Failure::Refused(text.into())),
+        ]
+        .iter()
+        .flat_map(|what| self.encode(what))
+        .collect()
+    }
+
+    fn encode(&self, what: &Outgoing<'_>) -> Vec<Message> {
+        let context = Context {
+            unix_ms: 0,
+            timestamp: "1970-01-01T00:00:00.000Z",
+            binary: PeerBinary::Compressed,
+        };
+        self.dialect.encode(context, what)
     }
 }

@@ -6,6 +6,8 @@
 #![forbid(unsafe_code)]
 
 pub mod client;
+pub mod dialect_ignis;
+pub mod dialect_rnode;
 pub mod differential;
 pub mod extension_header;
 pub mod frame_header;
@@ -18,6 +20,7 @@ pub mod text;
 pub mod url;
 
 mod connection;
+mod dialect;
 mod driver;
 mod input;
 mod seeds;
@@ -33,8 +36,10 @@ static HEAP: &StatsAlloc<std::alloc::System> = &INSTRUMENTED_SYSTEM;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target. Each has a program in `fuzz_targets` and a folder in `corpus`.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 12] = [
     ("client", client::run),
+    ("dialect_ignis", dialect_ignis::run),
+    ("dialect_rnode", dialect_rnode::run),
     ("differential", differential::run),
     ("extension_header", extension_header::run),
     ("frame_header", frame_header::run),

@@ -15,6 +15,7 @@ pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     heads(&mut seeds);
     lines(&mut seeds);
     payloads(&mut seeds);
+    dialects(&mut seeds);
     for (name, role) in [("server", Role::Server), ("client", Role::Client)] {
         connections(&mut seeds, name, role);
     }
@@ -502,5 +503,58 @@ fn payloads(seeds: &mut Seeds) {
             let head = [&[limits, 2, 1, 7][..], &len].concat();
             seeds.push(("inflate", [&head[..], payload, payload].concat()));
         }
+    }
+}
+
+/// Sequences of messages: those of the real clients, then odd ones.
+fn dialects(seeds: &mut Seeds) {
+    for messages in [
+        &[
+            r#"{"event":"heartbeat"}"#,
+            r#"{"event":"authenticate","data":{"token":"ok"}}"#,
+            r#"{"event":"join","data":{"rooms":["r1","deny","ws:x"]}}"#,
+            r#"{"event":"foo","data":{"y":[1,2.50,null]},"id":"7"}"#,
+            r#"{"event":"leave","data":{"rooms":["r1"]}}"#,
+        ][..],
+        &["notjson", r#"{"noevent":1}"#, r#"{"event":""}"#, "null"],
+        &[r#" {"\u0065vent":"f\u00f6\n","data":"\ud83d\ude00"} "#],
+        &[r#"{"event":"join","data":{"rooms":[1,"",null,"\ud800","\u0062","ws:"]}}"#],
+        &[
+            r#"{"event":"join","event":"x"}"#,
+            r#"{"event":"join","data":{"rooms":["a"],"rooms":[]}}"#,
+        ],
+        &[
+            r#"{"serverId":"s","type":"room","target":"r1","event":"t2","data":{"k":1}}"#,
+            r#"{"serverId":"emitter","type":"room","target":"r1","event":"er","data":{"z":1},"exclude":["nobody"]}"#,
+            r#"{"serverId":"s","type":"broadcast","event":"t3","data":null}"#,
+            r#"{"serverId":"s","type":"client","target":"c","event":"t5"}"#,
+        ],
+    ] {
+        seeds.push(("dialect_ignis", messages.join("\0").into()));
+    }
+    let zeros = "0,".repeat(2_000);
+    let many = format!(r#"{{"event":"join","data":{{"rooms":[{zeros}"r"]}}}}"#);
+    seeds.push(("dialect_ignis", many.into()));
+    for messages in [
+        &[
+            r#"{"type":"pong","data":{"timestamp":"2026-11-21T00:10:09.893Z"}}"#,
+            r#"{"type":"join_room","room_id":"room_1"}"#,
+            r#"{"type":"message","data":"hi","timestamp":"T","room_id":"room_1"}"#,
+            r#"{"type":"room_message","data":"hello","room_id":"room_1"}"#,
+            r#"{"type":"direct_message","data":"dm","target_client_id":"other"}"#,
+            r#"{"type":"leave_room","room_id":"room_1"}"#,
+            r#"{"type":"ping"}"#,
+        ][..],
+        &[
+            r#"{"type":"room_message","message":"m","data":{"message":"n"}}"#,
+            r#"{"type":"room_message","data":{"\u006dessage":"\u00e9"}}"#,
+            r#"{"type":"direct_message","data":{"message":"n"}}"#,
+            r#"{"type":"join_room","room_id":7}"#,
+            r#"{"type":"leave_room"}"#,
+        ],
+        &["hello", "[1]", r#"{"type":7,"data":null}"#, " { } "],
+        &[r#"{"type":"ping","type":"pong"}"#, r#"{"type":"\ud800"}"#],
+    ] {
+        seeds.push(("dialect_rnode", messages.join("\0").into()));
     }
 }

@@ -16,8 +16,10 @@
 //! Decoding is total: whatever a peer sends means something, if only
 //! [`Incoming::Invalid`]. `data` stays the very slice of JSON that came.
 
+mod failure;
 mod header_line;
-mod ignis;
+pub mod ignis;
+mod object;
 mod raw;
 mod rnode;
 mod smartsocket;
@@ -93,7 +95,11 @@ pub(crate) enum Incoming {
     Ping,
     /// Answers a ping of ours, after so many milliseconds of wall time ago
     /// where the message says when that was.
-    Pong { sent_ms: Option<u64> },
+    Pong {
+        sent_ms: Option<u64>,
+        /// The message as it came, where the dialect acknowledges even this.
+        raw: Option<Utf8Bytes>,
+    },
     /// A message to the broker.
     Broker(Header, Json),
     /// Nothing the dialect knows.
