@@ -34,7 +34,7 @@ use crate::json::Json;
 use crate::message::{Message, Utf8Bytes};
 
 pub use header_line::{Action, Header};
-pub use smartsocket::{PeerBinary, SmartSocket};
+pub use smartsocket::{Format, PeerBinary, SmartSocket};
 
 /// The language of a route.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -216,6 +216,8 @@ pub(crate) enum Failure {
     RoomJoin,
     /// As many members as there may be.
     RoomFull,
+    /// The client is not in the room it speaks to.
+    NotMember,
     /// No such client.
     ClientNotFound(Utf8Bytes),
     /// A direct message without text or target.
@@ -286,5 +288,25 @@ impl Dialect {
         if let (Self::SmartSocket(_), Some(memory)) = (self, &mut memory.smartsocket) {
             memory.sent(message);
         }
+    }
+
+    /// Whether a message can ask a client for an answer.
+    pub(crate) const fn has_acks(&self) -> bool {
+        matches!(self, Self::SmartSocket(_))
+    }
+
+    /// Whether a client is greeted when it is there.
+    pub(crate) const fn greets(&self) -> bool {
+        matches!(self, Self::Ignis | Self::RNode | Self::HeaderLine)
+    }
+
+    /// Whether the first ping comes with the greeting.
+    pub(crate) const fn pings_at_once(&self) -> bool {
+        matches!(self, Self::RNode)
+    }
+
+    /// Whether messages are acknowledged in their own words.
+    pub(crate) const fn acknowledges(&self) -> bool {
+        matches!(self, Self::RNode)
     }
 }

@@ -124,33 +124,12 @@ pub(super) fn encode(context: Context<'_>, what: &Outgoing<'_>) -> Option<Messag
         | Outgoing::Ack { .. }
         | Outgoing::Broker { .. } => return None,
         Outgoing::Error(failure @ Failure::AuthenticationFailed) => {
-            error(error_type(failure), "Unauthorized client")
+            error(failure.kind(), "Unauthorized client")
         }
-        Outgoing::Error(failure) => error(error_type(failure), &failure.sentence()),
+        Outgoing::Error(failure) => error(failure.kind(), &failure.sentence()),
         Outgoing::Raw(message) => return Some((*message).clone()),
     };
     Some(message.text("timestamp", context.timestamp).into())
-}
-
-fn error_type(failure: &Failure) -> &'static str {
-    match failure {
-        Failure::RoomJoin => "room_join_error",
-        Failure::RoomFull => "room_full",
-        Failure::ClientNotFound(_) => "client_not_found",
-        Failure::InvalidDirect => "invalid_format",
-        Failure::InvalidApiKey | Failure::NotAuthenticated | Failure::AuthenticationFailed => {
-            "unauthorized"
-        }
-        Failure::AuthenticationError | Failure::Handler => "server_error",
-        Failure::InvalidMessage
-        | Failure::Decompress
-        | Failure::TooLong
-        | Failure::UnknownNamespace
-        | Failure::AlreadyAuthenticated
-        | Failure::UnknownAck
-        | Failure::Refused(_)
-        | Failure::Header(_) => "validation_error",
-    }
 }
 
 #[cfg(test)]

@@ -1,22 +1,53 @@
-//! SmartSocket.
+//! SmartSocket: JSON events, acks in two forms, binary packets.
+//!
+//! `envelope` is what a message says, `packet` the binary forms it can have.
+//! The published clients differ. Those of generation A answer and ask by
+//! `__ackId`; those of generation B by `_ackId`, say `connected` first, and
+//! send every event they receive straight back, which must not be taken for
+//! an event of theirs.
+
+mod envelope;
+mod packet;
+#[cfg(test)]
+mod tests;
 
 use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::vec;
 use alloc::vec::Vec;
+use core::hash::{Hash as _, Hasher as _};
 
-use crate::message::Message;
+use siphasher::sip::SipHasher13;
 
-use super::{Context, Incoming, Outgoing};
+use crate::message::{Message, Utf8Bytes};
+
+use super::{Context, Failure, Incoming, Outgoing};
+use packet::{Assembly, Packed};
+
+/// How many events that went to a client are remembered as ones it may echo.
+const ECHOES: usize = 64;
 
 /// Which binary packets a SmartSocket peer understands; all understand text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum PeerBinary {
-    /// None. The published clients in browsers are of this kind.
+    /// None. The published clients are of this kind in browsers, where they
+    /// drop every binary message.
     #[default]
     None,
-    /// Plain ones and plain chunks.
+    /// Plain ones and plain chunks: the published clients on Node.
     Plain,
     /// Compressed ones too.
     Compressed,
+}
+
+/// How packets of ours are compressed; those that come may be either.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// RFC 1950, as the published server sends it.
+    #[default]
+    Zlib,
+    /// RFC 1951, as the published client would send it.
+    Raw,
 }
 
 /// Options of the SmartSocket dialect.
@@ -25,37 +56,136 @@ pub struct SmartSocket {
     /// The longest message that is put together of chunks, or inflated, in
     /// bytes. Default 1 MiB.
     pub max_message: usize,
+    /// Packets for peers that understand them: messages longer than this, in
+    /// bytes, are not sent as text. Default 1,024 (SS-53).
+    pub threshold: usize,
+    /// How hard packets are compressed: 1 (fast) to 9 (small). Default 6 (SS-54).
+    pub level: u8,
+    /// How packets are compressed. Default zlib.
+    pub format: Format,
 }
 
 impl Default for SmartSocket {
     fn default() -> Self {
         Self {
             max_message: 1 << 20,
+            threshold: 1_024,
+            level: 6,
+            format: Format::Zlib,
         }
     }
 }
 
 /// What is remembered of one peer.
 #[derive(Debug, Default)]
-pub(super) struct Memory {}
+pub(super) struct Memory {
+    /// Chunks of messages that are not whole.
+    assembly: Assembly,
+    /// It said `connected`: generation B.
+    echoes: bool,
+    /// Events that went to it, by hash, and have not come back.
+    sent: VecDeque<u64>,
+}
 
 impl Memory {
     /// Notes an event that went to the peer.
-    pub(super) fn sent(&mut self, _message: &Message) {}
+    pub(super) fn sent(&mut self, message: &Message) {
+        if let (true, Message::Text(text)) = (self.echoes, message) {
+            if self.sent.len() == ECHOES {
+                self.sent.pop_front();
+            }
+            self.sent.push_back(hash(text));
+        }
+    }
+
+    /// Whether a message is one of ours that comes back; each does so once.
+    fn is_echo(&mut self, text: &str) -> bool {
+        if self.sent.is_empty() {
+            return false;
+        }
+        let hash = hash(text);
+        match self.sent.iter().position(|&sent| sent == hash) {
+            Some(at) => {
+                self.sent.remove(at);
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+/// Nobody gains by a collision: a peer's message would be lost to itself.
+fn hash(text: &str) -> u64 {
+    let mut hasher = SipHasher13::new();
+    text.hash(&mut hasher);
+    hasher.finish()
 }
 
 pub(super) fn decode(
-    _options: &SmartSocket,
-    _memory: &mut Option<Box<Memory>>,
-    _message: Message,
+    options: &SmartSocket,
+    memory: &mut Option<Box<Memory>>,
+    message: Message,
 ) -> Incoming {
-    Incoming::Nothing
+    let text = match message {
+        Message::Text(text) => Ok(text),
+        Message::Binary(data) => {
+            let packed = packet::decode(&data, options.max_message);
+            match packed {
+                Ok(Packed::Whole(text)) => Ok(text),
+                Ok(Packed::Chunk(chunk)) => {
+                    let assembly = &mut memory.get_or_insert_default().assembly;
+                    match assembly.add(&chunk, options.max_message) {
+                        Ok(Some(text)) => Ok(text),
+                        Ok(None) => return Incoming::Nothing,
+                        Err(failure) => Err(failure),
+                    }
+                }
+                Err(failure) => Err(failure),
+            }
+        }
+    };
+    match text {
+        Ok(text) => understand(memory, text),
+        Err(failure) => Incoming::Invalid(failure),
+    }
+}
+
+fn understand(memory: &mut Option<Box<Memory>>, text: Utf8Bytes) -> Incoming {
+    if memory.as_mut().is_some_and(|memory| memory.is_echo(&text)) {
+        return Incoming::Nothing;
+    }
+    match envelope::decode(text) {
+        Ok(envelope::Said::Hello) => {
+            memory.get_or_insert_default().echoes = true;
+            Incoming::Nothing
+        }
+        Ok(envelope::Said::Message(incoming)) => incoming,
+        Err(failure) => Incoming::Invalid(failure),
+    }
 }
 
 pub(super) fn encode(
-    _options: &SmartSocket,
-    _context: Context<'_>,
-    _what: &Outgoing<'_>,
+    options: &SmartSocket,
+    context: Context<'_>,
+    what: &Outgoing<'_>,
 ) -> Vec<Message> {
-    Vec::new()
+    if let Outgoing::Raw(message) = what {
+        return vec![(*message).clone()];
+    }
+    let Some(text) = envelope::encode(context, what) else {
+        return Vec::new();
+    };
+    if context.binary == PeerBinary::None || text.len() <= options.threshold {
+        return vec![Message::text(text)];
+    }
+    packet::encode(&text, context.binary == PeerBinary::Compressed, options)
+        .into_iter()
+        .map(Message::binary)
+        .collect()
+}
+
+impl From<envelope::NotAnEnvelope> for Failure {
+    fn from(_: envelope::NotAnEnvelope) -> Self {
+        Self::InvalidMessage
+    }
 }
