@@ -80,6 +80,7 @@ pub mod deflate;
 #[allow(dead_code)]
 pub mod dialect;
 pub mod http;
+pub mod hub;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod internals;
@@ -87,7 +88,9 @@ pub mod internals;
 pub mod tls;
 pub mod websocket;
 
+mod broker;
 mod code;
+mod date;
 mod entropy;
 mod error;
 mod error_code;
@@ -95,7 +98,10 @@ mod frame;
 mod gate;
 #[allow(dead_code)]
 mod json;
+mod limit;
 mod message;
+mod offline;
+mod stats;
 mod time;
 
 pub use bytes::Bytes;
@@ -104,7 +110,11 @@ pub use entropy::Seed;
 pub use error::{Fault, Refused, SendError};
 pub use error_code::ErrorCode;
 pub use gate::{Crowded, Gate};
+pub use hub::Hub;
 pub use json::{Json, JsonError, MAX_DEPTH, MAX_NODES};
+pub use limit::{Algorithm, RateLimit};
 pub use message::{Message, Utf8Bytes};
+pub use offline::OfflineConfig;
+pub use stats::{Counters, DropCause, ServerStats};
 pub use time::Tick;
 pub use websocket::{Config, WebSocket};

@@ -311,7 +311,10 @@ impl Hub {
             && offline.knows(user.as_str())
         {
             let bytes = publication.event.len()
-                + publication.data.as_ref().map_or(0, |data| data.as_str().len());
+                + publication
+                    .data
+                    .as_ref()
+                    .map_or(0, |data| data.as_str().len());
             let dropped = offline.push(now, user.as_str(), bytes, publication.clone());
             self.counters.add(&dropped);
         }
@@ -435,7 +438,10 @@ impl Hub {
         }
         let mut overflow = false;
         for message in messages {
-            let queued = conn.outbox.as_ref().is_some_and(|waiting| !waiting.queue.is_empty());
+            let queued = conn
+                .outbox
+                .as_ref()
+                .is_some_and(|waiting| !waiting.queue.is_empty());
             self.counters.sent_messages += 1;
             self.counters.sent_bytes += message.len() as u64;
             if event {
@@ -552,8 +558,7 @@ fn stow(
                     counters.drop(DropCause::Outbox, 1);
                 }
                 while !fits(waiting, 1) {
-                    let Some(oldest) = waiting.queue.iter().position(|other| !other.certain)
-                    else {
+                    let Some(oldest) = waiting.queue.iter().position(|other| !other.certain) else {
                         break;
                     };
                     drop_at(waiting, oldest);

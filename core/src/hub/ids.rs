@@ -161,7 +161,12 @@ mod tests {
         assert_eq!(text, "ffffffff-ffff-4fff-bfff-ffffffffffff");
         assert_eq!(text.parse(), Ok(id));
         assert_eq!(id.short(), "ffffffff");
-        for bad in ["", "ffffffff-ffff-4fff-bfff-fffffffffff", "ffffffffxffff-4fff-bfff-ffffffffffff", "gfffffff-ffff-4fff-bfff-ffffffffffff"] {
+        for bad in [
+            "",
+            "ffffffff-ffff-4fff-bfff-fffffffffff",
+            "ffffffffxffff-4fff-bfff-ffffffffffff",
+            "gfffffff-ffff-4fff-bfff-ffffffffffff",
+        ] {
             assert_eq!(bad.parse::<ClientId>(), Err(NoClientId), "{bad}");
         }
     }

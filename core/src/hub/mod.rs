@@ -186,8 +186,7 @@ impl Hub {
         let listener = Arc::new(Config {
             decide: true,
             streaming: false,
-            origins: crate::http::Origins::any(),
-            max_body: config.api.as_ref().map_or(0, |_| 64 * 1024),
+            origins: crate::http::Origins::Any,
             ..config.listener.clone()
         });
         let mut shared = Shared::new(Arc::clone(&listener), seed);

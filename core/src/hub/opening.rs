@@ -49,7 +49,11 @@ impl Hub {
         let Some(conn) = self.conns.get_mut(id) else {
             return Err((503, "gone"));
         };
-        if !state.websocket.origins.allows(request, conn.endpoint.is_secure()) {
+        if !state
+            .websocket
+            .origins
+            .allows(request, conn.endpoint.is_secure())
+        {
             return Err((403, "origin not allowed"));
         }
         let mut namespace = state.namespace;
@@ -112,7 +116,12 @@ impl Hub {
     }
 
     /// Lets a client in.
-    pub(super) fn accept_upgrade(&mut self, id: ConnId, ticket: Ticket, identity: Option<Identity>) {
+    pub(super) fn accept_upgrade(
+        &mut self,
+        id: ConnId,
+        ticket: Ticket,
+        identity: Option<Identity>,
+    ) {
         let now = self.clock;
         let Some((shared, conn)) = self.enter(id) else {
             return;
@@ -257,10 +266,12 @@ impl Hub {
                 let success = id.is_some_and(|id| self.leave(now, id, &room));
                 http::json(200, &json!({ "success": success }))
             }
-            ApiCall::Client(connection) => match self.find(&connection).and_then(|id| self.info(id)) {
-                Some(client) => http::json(200, &json!({ "success": true, "client": client })),
-                None => missing("Client not found"),
-            },
+            ApiCall::Client(connection) => {
+                match self.find(&connection).and_then(|id| self.info(id)) {
+                    Some(client) => http::json(200, &json!({ "success": true, "client": client })),
+                    None => missing("Client not found"),
+                }
+            }
             ApiCall::ClientRooms(connection) => match self.find(&connection) {
                 Some(id) => {
                     let rooms = self.rooms_of(id);

@@ -3,6 +3,7 @@
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 
 use slab::Slab;
 
@@ -63,6 +64,21 @@ pub enum JoinError {
     /// A name of no or more than 256 bytes, or a reserved one.
     BadName,
 }
+
+impl fmt::Display for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoClient => "no such client",
+            Self::NoRoom => "no such room",
+            Self::Member => "in the room already",
+            Self::Full => "the room is full",
+            Self::TooMany => "too many rooms",
+            Self::BadName => "not a name of a room",
+        })
+    }
+}
+
+impl core::error::Error for JoinError {}
 
 /// All namespaces and rooms.
 pub(super) struct Rooms {
@@ -184,7 +200,10 @@ impl Rooms {
         if room.members.contains(&id) {
             return Err(JoinError::Member);
         }
-        if room.max_connections.is_some_and(|max| room.members.len() >= max) {
+        if room
+            .max_connections
+            .is_some_and(|max| room.members.len() >= max)
+        {
             return Err(JoinError::Full);
         }
         room.members.insert(id);

@@ -160,7 +160,7 @@ impl Hub {
             Incoming::Pong { raw, .. } => {
                 conn.profile.last_ping = wall;
                 if let Some(pinged) = conn.pinged.take() {
-                    let trip = now.saturating_since(pinged);
+                    let trip = now.since(pinged);
                     self.latency.0 += trip.as_micros() as u64;
                     self.latency.1 += 1;
                 }
@@ -448,8 +448,9 @@ impl Hub {
             Step::Event(IncomingStep {
                 ack: Some(ticket), ..
             }) => {
-                let data = Json::from_value(&serde_json::json!({ "error": "Internal server error" }))
-                    .unwrap_or(Json::NULL);
+                let data =
+                    Json::from_value(&serde_json::json!({ "error": "Internal server error" }))
+                        .unwrap_or(Json::NULL);
                 self.say(
                     id,
                     Outgoing::Ack {
@@ -527,16 +528,19 @@ impl Hub {
                 conn.limits.bytes.check(limit, now, cost).err()
             });
         let subjects = [
-            (conn.user.clone().map(Subject::User), route.user_rate.clone()),
+            (
+                conn.user.clone().map(Subject::User),
+                route.user_rate.clone(),
+            ),
             (
                 conn.address.map(Subject::Address),
                 route.address_rate.clone(),
             ),
         ];
         let limited = own.or_else(|| {
-            subjects.into_iter().find_map(|(subject, limit)| {
-                self.subject_limited(subject?, limit.as_ref()?)
-            })
+            subjects
+                .into_iter()
+                .find_map(|(subject, limit)| self.subject_limited(subject?, limit.as_ref()?))
         });
         if limited.is_none()
             && let Some(conn) = self.conns.get_mut(id)
@@ -878,7 +882,7 @@ impl Hub {
             Heartbeat::None => conn.heartbeat = Tick::MAX,
             Heartbeat::Ping { interval, timeout } => {
                 conn.heartbeat = now + interval;
-                let silent = now.saturating_since(conn.heard);
+                let silent = now.since(conn.heard);
                 if timeout.is_some_and(|timeout| silent >= timeout) {
                     conn.heartbeat = Tick::MAX;
                     self.shut(id, codes::heartbeat_timeout(), "Heartbeat timeout");
@@ -888,7 +892,7 @@ impl Hub {
             }
             Heartbeat::Passive { timeout, sweep } => {
                 conn.heartbeat = now + sweep;
-                if now.saturating_since(conn.heard) > timeout {
+                if now.since(conn.heard) > timeout {
                     conn.heartbeat = Tick::MAX;
                     self.shut(id, codes::heartbeat_timeout(), "Heartbeat timeout");
                 }

@@ -58,8 +58,7 @@ impl Client<'_> {
 
     /// Bytes that wait to be sent to it.
     pub fn buffered(&self) -> usize {
-        self.conn.endpoint.buffered()
-            + self.conn.outbox.as_ref().map_or(0, |waiting| waiting.bytes)
+        self.conn.endpoint.buffered() + self.conn.outbox.as_ref().map_or(0, |waiting| waiting.bytes)
     }
 
     /// Round trip of the last keepalive ping of the protocol.
@@ -137,9 +136,11 @@ impl Hub {
 
     /// All rooms of a namespace.
     pub fn rooms_in(&self, namespace: &str) -> Vec<RoomInfo> {
-        self.rooms.namespace(namespace).map_or_else(Vec::new, |key| {
-            self.rooms.of(key).map(|room| self.view(room)).collect()
-        })
+        self.rooms
+            .namespace(namespace)
+            .map_or_else(Vec::new, |key| {
+                self.rooms.of(key).map(|room| self.view(room)).collect()
+            })
     }
 
     /// The rooms a client is in.
@@ -164,7 +165,7 @@ impl Hub {
                 .profile
                 .alias
                 .as_ref()
-                .map_or_else(|| conn.client.to_string(), ToString::to_string),
+                .map_or_else(|| conn.client.to_string(), |alias| alias.to_string()),
             path: conn.profile.path.clone(),
             room_id: room,
             handler_id: conn.profile.path.clone(),
@@ -181,7 +182,7 @@ impl Hub {
             memory_usage: self.memory.map_or_else(String::new, |bytes| {
                 alloc::format!("{:.2} MB", bytes as f64 / 1_048_576.0)
             }),
-            uptime: self.clock.saturating_since(self.started).as_secs_f64(),
+            uptime: self.clock.since(self.started).as_secs_f64(),
             messages_per_second: self.rate.per_second(self.clock),
             average_latency: match self.latency {
                 (_, 0) => 0.0,

@@ -400,12 +400,22 @@ impl Endpoint {
         None
     }
 
-    /// Makes what is queued visible, as `Transmit` would.
-    pub(crate) fn flush(&mut self, shared: &mut Shared) {
+    /// Makes what is queued visible, as `Transmit` would; whether anything is
+    /// that was not.
+    pub(crate) fn flush(&mut self, shared: &mut Shared) -> bool {
         self.refill(shared);
-        if !self.wire().is_empty() && !mem::replace(&mut self.flags.announced, true) {
+        let shown = !self.wire().is_empty() && !mem::replace(&mut self.flags.announced, true);
+        if shown {
             self.progress = self.clock;
         }
+        shown
+    }
+
+    /// Whether its end waits to be told, and may wait: answers to what came
+    /// before can still go out.
+    pub(crate) fn ends_softly(&self) -> bool {
+        let soft = |end: &Closed| matches!(end.cause, Cause::Peer | Cause::Eof);
+        !self.flags.broken && self.end.as_deref().is_some_and(soft)
     }
 
     #[inline]
@@ -457,7 +467,7 @@ impl Endpoint {
         self.clock
     }
 
-    pub(super) const fn is_secure(&self) -> bool {
+    pub(crate) const fn is_secure(&self) -> bool {
         #[cfg(feature = "tls")]
         return self.tls.is_some();
         #[cfg(not(feature = "tls"))]

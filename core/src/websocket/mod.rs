@@ -36,7 +36,7 @@ use crate::http::UpgradeRequest;
 use crate::message::Message;
 use crate::time::Tick;
 
-use endpoint::Endpoint;
+pub(crate) use endpoint::Endpoint;
 
 pub use config::Config;
 pub use error::Error;
@@ -357,13 +357,18 @@ pub(crate) struct Tools {
 }
 
 impl Shared {
-    fn new(config: Arc<Config>, seed: Seed) -> Self {
+    pub(crate) fn new(config: Arc<Config>, seed: Seed) -> Self {
         Self {
             config,
             entropy: Entropy::new(seed),
             events: Events::default(),
             tools: None,
         }
+    }
+
+    /// Whether an endpoint has told something that nobody has taken.
+    pub(crate) fn has_events(&self) -> bool {
+        !self.events.is_empty()
     }
 
     fn pool(&mut self) -> &mut Pool {

@@ -297,8 +297,7 @@ fn spread(data: &Json, place: Place<'_>) -> String {
     let fields = match text.as_bytes()[0] {
         b'{' => String::from(text[1..text.len() - 1].trim()),
         b'[' => {
-            let items: alloc::vec::Vec<&RawValue> =
-                serde_json::from_str(text).unwrap_or_default();
+            let items: alloc::vec::Vec<&RawValue> = serde_json::from_str(text).unwrap_or_default();
             numbered(items.iter().map(|item| item.get()))
         }
         b'"' => {

@@ -160,7 +160,7 @@ fn understand(memory: &mut Option<Box<Memory>>, text: Utf8Bytes) -> Incoming {
             Incoming::Nothing
         }
         Ok(envelope::Said::Message(incoming)) => incoming,
-        Err(failure) => Incoming::Invalid(failure),
+        Err(envelope::NotAnEnvelope) => Incoming::Invalid(Failure::InvalidMessage),
     }
 }
 
@@ -182,10 +182,4 @@ pub(super) fn encode(
         .into_iter()
         .map(Message::binary)
         .collect()
-}
-
-impl From<envelope::NotAnEnvelope> for Failure {
-    fn from(_: envelope::NotAnEnvelope) -> Self {
-        Self::InvalidMessage
-    }
 }

@@ -11,18 +11,19 @@
 //! All numbers are big endian. Compressed is zlib (RFC 1950), which the real
 //! server sends, or raw DEFLATE (RFC 1951), which the real client would.
 
-use alloc::collections::btree_map::{BTreeMap, Entry};
 use alloc::collections::VecDeque;
+use alloc::collections::btree_map::{BTreeMap, Entry};
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
 use bytes::{BufMut as _, Bytes};
+use core::hash::Hasher as _;
 use miniz_oxide::deflate::{compress_to_vec, compress_to_vec_zlib};
 use miniz_oxide::inflate::{
-    DecompressError, TINFLStatus, decompress_to_vec_with_limit,
-    decompress_to_vec_zlib_with_limit,
+    DecompressError, TINFLStatus, decompress_to_vec_with_limit, decompress_to_vec_zlib_with_limit,
 };
+use siphasher::sip::SipHasher13;
 
 use crate::dialect::Failure;
 use crate::message::Utf8Bytes;
@@ -149,11 +150,7 @@ struct Set {
 
 impl Assembly {
     /// Takes a chunk; gives the message when it was the last.
-    pub(super) fn add(
-        &mut self,
-        chunk: &Chunk,
-        max: usize,
-    ) -> Result<Option<Utf8Bytes>, Failure> {
+    pub(super) fn add(&mut self, chunk: &Chunk, max: usize) -> Result<Option<Utf8Bytes>, Failure> {
         let at = match self.sets.iter().position(|set| set.id == chunk.id) {
             Some(at) if self.sets[at].total == chunk.total => at,
             // The same id with another total is another message.
@@ -216,7 +213,9 @@ pub(super) fn encode(text: &str, compressed: bool, options: &SmartSocket) -> Vec
             Format::Zlib => compress_to_vec_zlib(plain, level),
             Format::Raw => compress_to_vec(plain, level),
         };
-        if deflated.len() * WORTH.1 < plain.len() * WORTH.0 {
+        // What looks like a bomb is refused by careful receivers.
+        let bomb = plain.len() > RATIO_FLOOR && plain.len() > deflated.len() * RATIO;
+        if !bomb && deflated.len() * WORTH.1 < plain.len() * WORTH.0 {
             if deflated.len() > CHUNK_SIZE {
                 return chunks(&deflated, COMPRESSED_ID);
             }
@@ -239,7 +238,9 @@ pub(super) fn encode(text: &str, compressed: bool, options: &SmartSocket) -> Vec
 fn chunks(data: &[u8], flag: u32) -> Vec<Bytes> {
     // The chunks of one message follow one another, so the id need only
     // differ from those of messages just before it.
-    let id = miniz_oxide::shared::update_adler32(1, data) & !COMPRESSED_ID | flag;
+    let mut hasher = SipHasher13::new();
+    hasher.write(data);
+    let id = hasher.finish() as u32 & !COMPRESSED_ID | flag;
     let total = data.len().div_ceil(CHUNK_SIZE) as u32;
     data.chunks(CHUNK_SIZE)
         .zip(0_u32..)

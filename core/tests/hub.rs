@@ -1,0 +1,875 @@
+//! The hub, met by scripted clients: every dialect's conversation as it is on
+//! the wire, in time and out of it.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use common::{Sent, close_frame, frame, ms, read_frame, seed};
+use smartsocket_core::hub::{
+    Answer, Auth, ClientId, ConnId, Event, Heartbeat, Hub, HubConfig, Identity, Interest, Output,
+    Overflow, Publication, Route, Step, Target, Turn,
+};
+use smartsocket_core::websocket::Role;
+use smartsocket_core::{CloseCode, Json, Message, Tick, Utf8Bytes};
+
+/// A hub, its clock, and what its sockets got.
+struct World {
+    hub: Hub,
+    now: Tick,
+    sockets: BTreeMap<ConnId, Socket>,
+    turns: Vec<Turn>,
+    answers: Vec<Answer>,
+    /// Answer every turn at once with yes.
+    yes: bool,
+}
+
+#[derive(Default)]
+struct Socket {
+    bytes: Vec<u8>,
+    upgraded: bool,
+    /// Bytes the peer still takes.
+    takes: Option<usize>,
+    paused: bool,
+    dropped: bool,
+}
+
+const WALL: u64 = 1_700_000_000_000;
+
+impl World {
+    fn new(routes: Vec<Route>) -> Self {
+        Self::with(HubConfig {
+            routes,
+            ..HubConfig::default()
+        })
+    }
+
+    fn with(config: HubConfig) -> Self {
+        Self {
+            hub: Hub::new(config, seed(), Tick::ZERO, WALL).unwrap(),
+            now: Tick::ZERO,
+            sockets: BTreeMap::new(),
+            turns: Vec::new(),
+            answers: Vec::new(),
+            yes: false,
+        }
+    }
+
+    fn connect(&mut self, target: &str) -> ConnId {
+        let id = self
+            .hub
+            .accept(self.now, Some(IpAddr::from([127, 0, 0, 1])))
+            .unwrap();
+        self.sockets.insert(id, Socket::default());
+        self.request(id, target, "");
+        id
+    }
+
+    fn request(&mut self, id: ConnId, target: &str, headers: &str) {
+        let head = format!(
+            "GET {target} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
+        );
+        self.feed(id, head.into_bytes());
+    }
+
+    fn feed(&mut self, id: ConnId, mut bytes: Vec<u8>) {
+        self.hub.handle_bytes(self.now, id, &mut bytes);
+        self.drain();
+    }
+
+    fn say(&mut self, id: ConnId, text: &str) {
+        self.feed(id, frame(Role::Server, 1, text));
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.hub.poll_output() {
+            match output {
+                Output::Transmit(id) => self.write(id),
+                Output::PauseRead(id) => self.sockets.get_mut(&id).unwrap().paused = true,
+                Output::ResumeRead(id) => self.sockets.get_mut(&id).unwrap().paused = false,
+                Output::Shutdown(id) => {
+                    // A client that is well ends its side too.
+                    self.hub.handle_eof(self.now, id);
+                }
+                Output::Close(id) => self.sockets.get_mut(&id).unwrap().dropped = true,
+                Output::Event(Event::Turn(turn)) if self.yes => {
+                    self.hub.decide(self.now, turn.allow())
+                }
+                Output::Event(Event::Turn(turn)) => self.turns.push(turn),
+                Output::Event(Event::Answered { answer, .. }) => self.answers.push(answer),
+                Output::Event(Event::Request(..)) | Output::Cluster(_) => {}
+            }
+        }
+    }
+
+    fn write(&mut self, id: ConnId) {
+        let socket = self.sockets.get_mut(&id).unwrap();
+        loop {
+            let bytes: Vec<u8> = self
+                .hub
+                .unsent(id)
+                .flat_map(|bytes| bytes.to_vec())
+                .collect();
+            let n = bytes.len().min(socket.takes.unwrap_or(usize::MAX));
+            if n == 0 {
+                break;
+            }
+            if let Some(takes) = &mut socket.takes {
+                *takes -= n;
+            }
+            socket.bytes.extend(&bytes[..n]);
+            self.hub.transmitted(self.now, id, n);
+        }
+    }
+
+    /// What came to a client since it was last looked at: texts as they are,
+    /// other frames in short.
+    fn got(&mut self, id: ConnId) -> Vec<String> {
+        let socket = self.sockets.get_mut(&id).unwrap();
+        let mut got = Vec::new();
+        if !socket.upgraded {
+            let Some(end) = socket.bytes.windows(4).position(|end| end == b"\r\n\r\n") else {
+                return got;
+            };
+            let head: Vec<u8> = socket.bytes.drain(..end + 4).collect();
+            let head = String::from_utf8(head).unwrap();
+            socket.upgraded = head.starts_with("HTTP/1.1 101");
+            if !socket.upgraded {
+                let body = std::mem::take(&mut socket.bytes);
+                got.push(format!(
+                    "{} {}",
+                    &head[9..12],
+                    String::from_utf8(body).unwrap()
+                ));
+                return got;
+            }
+        }
+        while let Some(Sent {
+            opcode, payload, ..
+        }) = read_frame(&mut socket.bytes)
+        {
+            got.push(match opcode {
+                1 => String::from_utf8(payload).unwrap(),
+                8 => {
+                    let code = u16::from_be_bytes([payload[0], payload[1]]);
+                    format!("close {code} {}", String::from_utf8_lossy(&payload[2..]))
+                }
+                opcode => format!("{opcode} {} bytes", payload.len()),
+            });
+        }
+        got
+    }
+
+    /// The next turn.
+    fn turn(&mut self) -> Turn {
+        assert!(!self.turns.is_empty(), "no turn");
+        self.turns.remove(0)
+    }
+
+    fn decide(&mut self, decision: smartsocket_core::hub::Decision) {
+        self.hub.decide(self.now, decision);
+        self.drain();
+    }
+
+    /// Time passes, deadline by deadline.
+    fn pass(&mut self, until: Tick) {
+        loop {
+            match self.hub.next_timeout() {
+                Some(due) if due <= until => {
+                    self.now = self.now.max(due);
+                    self.hub.handle_timeout(self.now);
+                    self.drain();
+                }
+                _ => break,
+            }
+        }
+        self.now = until;
+    }
+
+    fn client(&self, id: ConnId) -> ClientId {
+        self.hub.client(id).expect("a client").id()
+    }
+}
+
+fn mask(text: &str) -> String {
+    // Ids are random; what is said about them is not.
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(at) = rest
+        .find("\"connection_id\":\"")
+        .or_else(|| rest.find("\"id\":\""))
+    {
+        let start = at + rest[at..].find(":\"").unwrap() + 2;
+        out.push_str(&rest[..start]);
+        out.push_str("<id>");
+        rest = &rest[start + 36..];
+    }
+    out + rest
+}
+
+#[test]
+fn smartsocket_events_are_answered_in_both_dialects_of_acks() {
+    let mut route = Route::smartsocket("/chat");
+    route.interest = Interest::EVENT;
+    let mut world = World::new(vec![route]);
+    let id = world.connect("/chat");
+    world.say(id, r#"{"event":"connected"}"#);
+    assert_eq!(world.got(id), [""; 0]);
+
+    world.say(
+        id,
+        r#"{"event":"save-data","data":{"name":"J","_ackId":1}}"#,
+    );
+    let mut turn = world.turn();
+    let Step::Event(event) = &mut turn.step else {
+        panic!()
+    };
+    assert_eq!(event.name, "save-data");
+    assert_eq!(
+        event.data.as_ref().unwrap().as_str(),
+        r#"{"name":"J","_ackId":1}"#
+    );
+    let ack = event.ack.take().unwrap();
+    let now = world.now;
+    world.hub.acknowledge(
+        now,
+        ack,
+        &Json::parse(r#"{"success":true,"id":7}"#).unwrap(),
+    );
+    world.decide(turn.allow());
+    assert_eq!(
+        world.got(id),
+        [r#"{"event":"save-data","data":{"_ackId":1,"success":true,"id":7}}"#]
+    );
+
+    world.say(id, r#"{"event":"x","data":{"a":1,"__ackId":"ack_1_17"}}"#);
+    let turn = world.turn();
+    world.decide(turn.cancel(Some("Not authenticated")));
+    assert_eq!(
+        world.got(id),
+        [
+            r#"{"event":"__ack__","data":{"ackId":"ack_1_17","response":{"error":"Not authenticated"}}}"#
+        ]
+    );
+}
+
+#[test]
+fn an_event_nobody_listens_to_costs_no_turn() {
+    let mut route = Route::smartsocket("/");
+    route.interest = Interest::EVENT;
+    route.events = Some(["wanted".into()].into());
+    let mut world = World::new(vec![route]);
+    let id = world.connect("/");
+    world.say(id, r#"{"event":"other","data":1}"#);
+    assert!(world.turns.is_empty());
+    world.say(id, r#"{"event":"wanted","data":1}"#);
+    assert_eq!(world.turns.len(), 1);
+}
+
+#[test]
+fn one_turn_at_a_time_and_in_order() {
+    let mut route = Route::smartsocket("/");
+    route.interest = Interest::EVENT;
+    let mut world = World::new(vec![route]);
+    let id = world.connect("/");
+    let mut bytes = frame(Role::Server, 1, r#"{"event":"a"}"#);
+    bytes.extend(frame(Role::Server, 1, r#"{"event":"b"}"#));
+    bytes.extend(frame(Role::Server, 9, "ping"));
+    bytes.extend(close_frame(Role::Server, 1000, ""));
+    world.feed(id, bytes);
+    assert_eq!(world.got(id), ["10 4 bytes"], "control frames do not wait");
+    for name in ["a", "b"] {
+        assert_eq!(world.turns.len(), 1);
+        let turn = world.turn();
+        assert!(matches!(&turn.step, Step::Event(event) if event.name == name));
+        let client = turn.client();
+        world
+            .hub
+            .emit(world.now, client, format!("re:{name}"), None);
+        world.decide(turn.allow());
+    }
+    assert_eq!(
+        world.got(id),
+        [r#"{"event":"re:a"}"#, r#"{"event":"re:b"}"#, "close 1000 "],
+        "who says something and goodbye still gets the answer"
+    );
+    assert!(world.sockets[&id].dropped && world.hub.is_empty());
+}
+
+#[test]
+fn a_handler_that_stalls_hurts_its_own_connection_only() {
+    let mut route = Route::smartsocket("/");
+    route.interest = Interest::EVENT;
+    let mut world = World::new(vec![route]);
+    let (slow, other) = (world.connect("/"), world.connect("/"));
+    world.say(slow, r#"{"event":"a"}"#);
+    world.say(slow, r#"{"event":"b"}"#);
+    let stale = world.turn();
+    world.say(other, r#"{"event":"c"}"#);
+    let turn = world.turn();
+    world.decide(turn.allow());
+    world.got(slow);
+    world.pass(ms(30_000));
+    let got = world.got(slow);
+    let got: Vec<_> = got.iter().filter(|got| got.starts_with('{')).collect();
+    assert_eq!(
+        got[0],
+        r#"{"event":"error","data":{"message":"Internal server error"}}"#
+    );
+    let next = world.turn();
+    assert!(matches!(&next.step, Step::Event(event) if event.name == "b"));
+    world.decide(stale.cancel(Some("too late")));
+    assert!(!world.got(slow).iter().any(|got| got.contains("too late")));
+    world.decide(next.allow());
+}
+
+#[test]
+fn ignis_authenticates_joins_and_speaks() {
+    let mut route = Route::ignis("/ws");
+    route.interest = Interest::AUTHENTICATE | Interest::JOIN | Interest::OPENED | Interest::EVENT;
+    let mut world = World::new(vec![route]);
+    let id = world.connect("/ws");
+    assert_eq!(world.got(id), [""; 0], "nothing is said on open");
+    world.say(id, "notjson");
+    world.say(id, r#"{"event":"foo"}"#);
+    world.say(id, r#"{"noevent":1}"#);
+    world.say(id, r#"{"event":"heartbeat"}"#);
+    assert_eq!(
+        world.got(id),
+        [
+            r#"{"event":"error","data":{"message":"Invalid message format"}}"#,
+            r#"{"event":"error","data":{"message":"Not authenticated"}}"#,
+        ]
+    );
+    world.say(id, r#"{"event":"authenticate","data":{"token":"ok"}}"#);
+    world.say(id, r#"{"event":"authenticate","data":{"token":"ok"}}"#);
+    let turn = world.turn();
+    assert!(matches!(&turn.step, Step::Authenticate(data) if data.as_str() == r#"{"token":"ok"}"#));
+    world.decide(turn.authenticate(Identity {
+        user: Some("u1".into()),
+        metadata: None,
+    }));
+    let got = world.got(id);
+    assert!(
+        mask(&got[0])
+            .starts_with(r#"{"event":"connected","data":{"id":"<id>","userId":"u1","time":""#),
+        "{got:?}"
+    );
+    let opened = world.turn();
+    assert!(matches!(opened.step, Step::Opened));
+    world.decide(opened.allow());
+    assert_eq!(
+        world.got(id),
+        [r#"{"event":"error","data":{"message":"Already authenticated"}}"#]
+    );
+
+    world.say(
+        id,
+        r#"{"event":"join","data":{"rooms":["r1","deny","ws:x"]}}"#,
+    );
+    let turn = world.turn();
+    assert!(matches!(&turn.step, Step::Join(rooms) if *rooms == ["r1", "deny"]));
+    world.decide(turn.rooms(&["r1".into(), "else".into()]));
+    assert_eq!(world.got(id), [""; 0], "never an answer to join");
+    let rooms: Vec<_> = world
+        .hub
+        .rooms_of(id)
+        .into_iter()
+        .map(|room| room.id)
+        .collect();
+    assert_eq!(rooms, ["ws-default", "ws-notification", "r1"]);
+    let room = Target::Room {
+        namespace: "/ws".into(),
+        room: "r1".into(),
+    };
+    let publication = Publication::new(room, "room-ev", Some(Json::parse(r#"{"y":2}"#).unwrap()));
+    assert_eq!(world.hub.publish(world.now, publication), 1);
+    world.drain();
+    assert_eq!(world.got(id), [r#"{"event":"room-ev","data":{"y":2}}"#]);
+}
+
+#[test]
+fn ignis_closes_with_its_codes() {
+    let mut route = Route::ignis("/ws");
+    route.interest = Interest::AUTHENTICATE;
+    let mut world = World::new(vec![route]);
+    let late = world.connect("/ws");
+    world.pass(ms(5_000));
+    assert_eq!(world.got(late), ["close 4001 Authentication timeout"]);
+
+    let bad = world.connect("/ws");
+    world.say(bad, r#"{"event":"authenticate","data":{}}"#);
+    let turn = world.turn();
+    world.decide(turn.cancel(None));
+    assert_eq!(
+        world.got(bad),
+        [
+            r#"{"event":"error","data":{"message":"Authentication failed"}}"#,
+            "close 4003 Authentication failed"
+        ]
+    );
+
+    let broken = world.connect("/ws");
+    world.say(broken, r#"{"event":"authenticate","data":{}}"#);
+    let turn = world.turn();
+    world.decide(turn.fail());
+    assert_eq!(
+        world.got(broken),
+        [
+            r#"{"event":"error","data":{"message":"Authentication error"}}"#,
+            "close 4003 Authentication failed"
+        ]
+    );
+
+    let deciding = world.connect("/ws");
+    world.say(deciding, r#"{"event":"authenticate","data":{}}"#);
+    let start = world.now;
+    world.pass(start + Duration::from_millis(14_999));
+    assert_eq!(
+        world.got(deciding),
+        [""; 0],
+        "three times as long while the application decides"
+    );
+    world.pass(start + Duration::from_millis(15_000));
+    assert_eq!(world.got(deciding), ["close 4001 Authentication timeout"]);
+    world.turns.clear();
+
+    let silent = world.connect("/ws");
+    world.say(silent, r#"{"event":"authenticate","data":{}}"#);
+    let turn = world.turn();
+    world.decide(turn.authenticate(Identity::default()));
+    let start = world.now;
+    // Its pongs keep the connection alive, but are no messages.
+    for _ in 0..60 {
+        let now = world.now + Duration::from_secs(2);
+        world.pass(now);
+        world.feed(silent, frame(Role::Server, 10, ""));
+    }
+    let got = world.got(silent);
+    assert_eq!(got.last().unwrap(), "close 4002 Heartbeat timeout");
+    assert!(world.now.since(start) <= Duration::from_secs(121));
+}
+
+#[test]
+fn rnode_greets_pings_and_acknowledges_pongs() {
+    let mut world = World::new(vec![Route::rnode("/chat")]);
+    let id = world.connect("/chat?clientId=my%20id");
+    let got = world.got(id);
+    assert!(
+        mask(&got[0]).starts_with(r#"{"type":"welcome","connection_id":"<id>","client_id":"my id","path":"/chat","timestamp":""#),
+        "{got:?}"
+    );
+    assert!(
+        got[1].starts_with(r#"{"type":"ping","timestamp":""#),
+        "{got:?}"
+    );
+    let pong = r#"{"type":"pong","data":{"timestamp":"t"},"timestamp":"t"}"#;
+    world.say(id, pong);
+    let got = world.got(id);
+    assert!(
+        got[0].starts_with(&format!(
+            r#"{{"type":"message_ack","message":{},"#,
+            Json::string(pong)
+        )),
+        "{got:?}"
+    );
+
+    let second = world.connect("/chat?clientId=my%20id");
+    assert!(
+        world.got(second)[0].starts_with("409 "),
+        "an id is an address"
+    );
+    world.say(id, "not json");
+    assert_eq!(world.got(id), [""; 0]);
+    world.say(id, r#"{"type":"join_room","room_id":"none"}"#);
+    assert!(world.got(id)[0].contains("room_join_error"));
+
+    let room = world
+        .hub
+        .create_room(world.now, "/chat", "general", None, Some(1))
+        .unwrap();
+    world.say(id, &format!(r#"{{"type":"join_room","room_id":"{room}"}}"#));
+    assert!(world.got(id)[0].contains("room_joined"));
+    let other = world.connect("/chat");
+    world.got(other);
+    world.say(
+        other,
+        &format!(r#"{{"type":"join_room","room_id":"{room}"}}"#),
+    );
+    assert!(world.got(other)[0].contains("room_full"));
+    world.say(
+        other,
+        &format!(r#"{{"type":"room_message","room_id":"{room}","data":"x"}}"#),
+    );
+    assert!(
+        world.got(other)[0].contains("not_a_member"),
+        "nobody speaks to a room it is not in"
+    );
+    assert_eq!(world.got(id), [""; 0]);
+    world.say(id, r#"{"type":"room_message","data":"hello"}"#);
+    let got = world.got(id);
+    assert!(got[0].starts_with(&format!(r#"{{"type":"room_message","room_id":"{room}","message":"hello","from_client_id":"my id""#)), "{got:?}");
+    world.say(
+        other,
+        r#"{"type":"direct_message","target_client_id":"my id","data":"dm"}"#,
+    );
+    assert!(
+        world.got(id)[0]
+            .starts_with(r#"{"type":"direct_message","message":"dm","from_client_id":"client_"#)
+    );
+    world.say(
+        other,
+        r#"{"type":"direct_message","target_client_id":"nobody","data":"dm"}"#,
+    );
+    assert!(world.got(other)[0].contains("Client nobody not found"));
+    world.say(id, r#"{"type":"leave_room"}"#);
+    assert!(world.got(id)[0].contains("room_left"));
+    assert!(
+        world.hub.room("/chat", &room).is_some(),
+        "a made room stays for a while"
+    );
+    world.pass(ms(3_700_000));
+    assert!(world.hub.room("/chat", &room).is_none());
+}
+
+#[test]
+fn hooks_cancel_and_change_what_happens() {
+    let mut route = Route::rnode("/chat");
+    route.interest =
+        Interest::CONNECT | Interest::EVENT | Interest::ROOM_MESSAGE | Interest::MESSAGE_ACK;
+    let mut world = World::new(vec![route]);
+    let refused = world.connect("/chat?clientId=evil");
+    let turn = world.turn();
+    assert_eq!(turn.request().unwrap().query(), Some("clientId=evil"));
+    world.decide(turn.cancel(Some("Unauthorized client")));
+    assert!(world.got(refused)[0].starts_with("403 "));
+
+    let id = world.connect("/chat?clientId=evil");
+    let turn = world.turn();
+    world.decide(turn.allow());
+    world.got(id);
+    world.say(id, r#"{"type":"message","data":"spam"}"#);
+    let turn = world.turn();
+    world.decide(turn.cancel(Some("Spam message blocked")));
+    let got = world.got(id);
+    assert!(
+        got[0].contains("message_blocked") && got[0].contains("Spam message blocked"),
+        "{got:?}"
+    );
+
+    let room = world
+        .hub
+        .create_room(world.now, "/chat", "general", None, None)
+        .unwrap();
+    world.hub.join(world.now, id, &room).unwrap();
+    world.drain();
+    world.got(id);
+    world.say(id, r#"{"type":"room_message","data":"hello"}"#);
+    let mut turn = world.turn();
+    if let Step::RoomMessage { text, .. } = &mut turn.step {
+        *text = "HELLO".into();
+    }
+    world.decide(turn.allow());
+    assert!(world.got(id)[0].contains(r#""message":"HELLO""#));
+}
+
+#[test]
+fn too_many_messages_are_dropped_and_told_once() {
+    let mut route = Route::smartsocket("/");
+    route.interest = Interest::EVENT;
+    route.rate = Some(smartsocket_core::RateLimit {
+        max: 3,
+        window: Duration::from_secs(5),
+        ..Default::default()
+    });
+    let mut world = World::new(vec![route]);
+    world.yes = true;
+    let id = world.connect("/");
+    for _ in 0..10 {
+        world.say(id, r#"{"event":"a"}"#);
+    }
+    let got = world.got(id);
+    assert_eq!(got.len(), 1, "{got:?}");
+    assert!(got[0].starts_with(r#"{"event":"__rate-limited__","data":{"message":"Too many requests, please slow down","retryAfter":"#));
+}
+
+#[test]
+fn a_slow_reader_is_bounded_by_the_policy_of_its_route() {
+    for overflow in [
+        Overflow::Close,
+        Overflow::DropNewest,
+        Overflow::DropOldest,
+        Overflow::KeepLatest,
+    ] {
+        let mut route = Route::smartsocket("/");
+        route.outbox.overflow = overflow;
+        route.outbox.max_messages = 10;
+        let mut world = World::new(vec![route]);
+        let id = world.connect("/");
+        world.got(id);
+        world.sockets.get_mut(&id).unwrap().takes = Some(0);
+        let client = world.client(id);
+        let big = Json::string(&"x".repeat(70_000));
+        for n in 0..30_u64 {
+            let name = format!("e{}", n % 3);
+            let data = if n == 0 { big.clone() } else { Json::from(n) };
+            world.hub.emit(world.now, client, name, Some(data));
+            world.drain();
+        }
+        world.sockets.get_mut(&id).unwrap().takes = None;
+        world.write(id);
+        world.drain();
+        world.write(id);
+        let got = world.got(id);
+        let tail: Vec<_> = got[1..].iter().map(String::as_str).collect();
+        match overflow {
+            Overflow::Close => {
+                assert_eq!(tail, ["close 1013 too slow"]);
+            }
+            Overflow::DropNewest => {
+                assert_eq!(tail.len(), 10);
+                assert_eq!(tail[0], r#"{"event":"e1","data":1}"#);
+            }
+            Overflow::DropOldest => {
+                assert_eq!(tail.len(), 10);
+                assert_eq!(tail[9], r#"{"event":"e2","data":29}"#);
+                assert_eq!(tail[0], r#"{"event":"e2","data":20}"#);
+            }
+            Overflow::KeepLatest => {
+                assert_eq!(
+                    tail,
+                    [
+                        r#"{"event":"e0","data":27}"#,
+                        r#"{"event":"e1","data":28}"#,
+                        r#"{"event":"e2","data":29}"#
+                    ]
+                );
+            }
+            _ => panic!("{overflow:?}"),
+        }
+    }
+}
+
+#[test]
+fn an_emit_with_ack_ends_exactly_once() {
+    let mut world = World::new(vec![Route::smartsocket("/")]);
+    let id = world.connect("/");
+    let client = world.client(id);
+    world.got(id);
+    let second = Duration::from_secs(1);
+    for _ in 0..3 {
+        world
+            .hub
+            .emit_with_ack(world.now, client, "q", None, second)
+            .unwrap();
+    }
+    world.drain();
+    assert_eq!(
+        world.got(id)[0],
+        r#"{"event":"q","data":{"__ackId":"ack_1"}}"#
+    );
+    world.say(
+        id,
+        r#"{"event":"__ack__","data":{"ackId":"ack_2","response":5}}"#,
+    );
+    assert_eq!(world.answers, [Answer::Data(Json::from(5_u64))]);
+    world.say(
+        id,
+        r#"{"event":"__ack__","data":{"ackId":"ack_2","response":5}}"#,
+    );
+    assert_eq!(world.answers.len(), 1);
+    assert!(world.got(id)[0].contains("ERR_ACK_003"));
+    world.pass(ms(1_000));
+    assert_eq!(world.answers[1..], [Answer::TimedOut, Answer::TimedOut]);
+    world
+        .hub
+        .emit_with_ack(world.now, client, "q", None, second)
+        .unwrap();
+    world.drain();
+    world.feed(id, close_frame(Role::Server, 1000, ""));
+    assert_eq!(world.answers[3..], [Answer::Closed]);
+    assert!(
+        world
+            .hub
+            .emit_with_ack(world.now, client, "q", None, second)
+            .is_err()
+    );
+}
+
+#[test]
+fn namespaces_are_apart_and_exclusions_hold() {
+    let mut world = World::new(vec![Route::smartsocket("/"), Route::smartsocket("/chat")]);
+    let a = world.connect("/");
+    let b = world.connect("/chat");
+    let c = world.connect("/?namespace=%2Fchat");
+    let none = world.connect("/?namespace=other");
+    assert!(world.got(none)[0].contains("ERR_MSG_005"));
+    for id in [a, b, c] {
+        world.got(id);
+    }
+    let mut publication = Publication::new(Target::Namespace("/chat".into()), "n", None);
+    publication.except.push(world.client(b));
+    assert_eq!(world.hub.publish(world.now, publication), 1);
+    world.drain();
+    assert_eq!(
+        (world.got(a).len(), world.got(b).len(), world.got(c).len()),
+        (0, 0, 1)
+    );
+    world
+        .hub
+        .publish(world.now, Publication::new(Target::All, "all", None));
+    world.drain();
+    for id in [a, b, c] {
+        assert_eq!(world.got(id), [r#"{"event":"all"}"#]);
+    }
+    world.say(a, r#"{"event":"CONNECT","data":{"namespace":"/chat"}}"#);
+    assert_eq!(
+        mask(&world.got(a)[0]),
+        r#"{"event":"CONNECT_ACK","data":{"id":"<id>","namespace":"/chat"}}"#
+    );
+    assert_eq!(
+        world.hub.publish(
+            world.now,
+            Publication::new(Target::Namespace("/chat".into()), "n", None)
+        ),
+        3
+    );
+}
+
+#[test]
+fn an_api_key_is_asked_for_and_compared() {
+    let mut route = Route::smartsocket("/");
+    route.auth = Auth::ApiKeys {
+        keys: vec!["sk-1".into()],
+        timeout: Duration::from_secs(5),
+    };
+    let mut world = World::new(vec![route]);
+    let good = world.connect("/?apiKey=sk-1");
+    assert!(world.hub.client(good).is_some());
+    let bad = world.connect("/?apiKey=sk-2");
+    assert!(world.got(bad)[0].starts_with("401"));
+    let later = world.connect("/");
+    world.say(later, r#"{"event":"CONNECT","data":{"apiKey":"sk-1"}}"#);
+    assert!(world.hub.client(later).is_some());
+    let wrong = world.connect("/");
+    world.say(wrong, r#"{"event":"CONNECT","data":{"apiKey":"sk-2"}}"#);
+    let got = world.got(wrong);
+    assert_eq!(got.last().unwrap(), "close 4003 Authentication failed");
+    let never = world.connect("/");
+    world.say(never, r#"{"event":"x"}"#);
+    let now = world.now + Duration::from_secs(5);
+    world.pass(now);
+    assert_eq!(
+        world.got(never).last().unwrap(),
+        "close 4001 Authentication timeout"
+    );
+}
+
+#[test]
+fn everybody_hears_of_the_end_once_and_nothing_is_left() {
+    let mut route = Route::smartsocket("/");
+    route.interest = Interest::CLOSED | Interest::OPENED;
+    route.default_rooms = vec!["lobby".into()];
+    let mut world = World::new(vec![route]);
+    world.yes = false;
+    let ids: Vec<_> = (0..50).map(|_| world.connect("/")).collect();
+    assert_eq!(world.turns.len(), 50);
+    let turns = std::mem::take(&mut world.turns);
+    for turn in turns {
+        world.decide(turn.allow());
+    }
+    world.hub.stop(world.now);
+    world.drain();
+    for &id in &ids {
+        assert_eq!(world.got(id), ["close 1001 Server shutting down"]);
+        world.feed(id, close_frame(Role::Server, 1001, ""));
+    }
+    assert_eq!(
+        world
+            .turns
+            .iter()
+            .filter(|turn| matches!(turn.step, Step::Closed(_)))
+            .count(),
+        50
+    );
+    assert!(world.hub.is_empty());
+    assert_eq!(world.hub.rooms_in("/").len(), 0);
+    assert!(world.hub.next_timeout().is_none() || world.hub.next_timeout() > Some(world.now));
+}
+
+#[test]
+fn a_raw_route_fans_out_messages_as_they_are() {
+    let mut sub = Route::raw("/sub");
+    sub.default_rooms = vec!["all".into()];
+    let mut pubs = Route::raw("/pub");
+    pubs.interest = Interest::BINARY | Interest::EVENT;
+    let mut world = World::new(vec![sub, pubs]);
+    let (a, b) = (world.connect("/sub"), world.connect("/sub"));
+    let publisher = world.connect("/pub");
+    for id in [a, b] {
+        world.got(id);
+    }
+    world.feed(publisher, frame(Role::Server, 2, [1, 2, 3]));
+    let turn = world.turn();
+    let Step::Binary(data) = &turn.step else {
+        panic!()
+    };
+    let reached = world
+        .hub
+        .send_room(world.now, "/sub", "all", Message::binary(data.clone()));
+    assert_eq!(reached, 2);
+    world.decide(turn.allow());
+    assert_eq!(
+        (world.got(a), world.got(b)),
+        (vec!["2 3 bytes".into()], vec!["2 3 bytes".into()])
+    );
+}
+
+#[test]
+fn heartbeats_of_smartsocket_are_events() {
+    let mut route = Route::smartsocket("/");
+    assert!(matches!(route.heartbeat, Heartbeat::Ping { .. }));
+    route.websocket.ping_interval = None;
+    let mut world = World::new(vec![route]);
+    let id = world.connect("/");
+    world.got(id);
+    world.pass(ms(30_000));
+    assert_eq!(
+        world.got(id),
+        [format!(
+            r#"{{"event":"ping","data":{{"timestamp":{}}}}}"#,
+            WALL + 30_000
+        )]
+    );
+    world.say(
+        id,
+        &format!(
+            r#"{{"event":"ping","data":{{"timestamp":{}}}}}"#,
+            WALL + 30_000
+        ),
+    );
+    assert_eq!(
+        world.got(id),
+        [""; 0],
+        "a ping of ours that comes back is not answered"
+    );
+}
+
+#[test]
+fn a_disconnect_says_what_is_queued_first() {
+    let mut world = World::new(vec![Route::smartsocket("/")]);
+    let id = world.connect("/");
+    world.got(id);
+    let client = world.client(id);
+    world
+        .hub
+        .emit(world.now, client, Utf8Bytes::from_static("bye"), None);
+    world
+        .hub
+        .disconnect(world.now, client, CloseCode::NORMAL, "");
+    world.drain();
+    assert_eq!(world.got(id), [r#"{"event":"bye"}"#, "close 1000 "]);
+}
