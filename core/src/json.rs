@@ -144,6 +144,47 @@ fn check(text: &str) -> Result<(), JsonError> {
     Ok(())
 }
 
+/// What can be sent as an event's data: anything with a serde form, by
+/// reference; a [`Json`] or [`serde_json::Value`] as it is; `()` for none.
+pub trait IntoJson {
+    /// The data as JSON, `None` for no data at all.
+    ///
+    /// # Errors
+    ///
+    /// The value has no JSON form, or exceeds the bounds of [`Json`].
+    fn into_json(self) -> Result<Option<Json>, JsonError>;
+}
+
+impl IntoJson for () {
+    fn into_json(self) -> Result<Option<Json>, JsonError> {
+        Ok(None)
+    }
+}
+
+impl IntoJson for Json {
+    fn into_json(self) -> Result<Option<Json>, JsonError> {
+        Ok(Some(self))
+    }
+}
+
+impl IntoJson for Option<Json> {
+    fn into_json(self) -> Result<Option<Json>, JsonError> {
+        Ok(self)
+    }
+}
+
+impl IntoJson for serde_json::Value {
+    fn into_json(self) -> Result<Option<Json>, JsonError> {
+        Json::from_value(&self).map(Some)
+    }
+}
+
+impl<T: Serialize + ?Sized> IntoJson for &T {
+    fn into_json(self) -> Result<Option<Json>, JsonError> {
+        Json::from_value(self).map(Some)
+    }
+}
+
 impl From<serde_json::Error> for JsonError {
     fn from(error: serde_json::Error) -> Self {
         Self::Syntax(error.to_string())

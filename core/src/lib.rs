@@ -111,7 +111,7 @@ pub use error::{Fault, Refused, SendError};
 pub use error_code::ErrorCode;
 pub use gate::{Crowded, Gate};
 pub use hub::Hub;
-pub use json::{Json, JsonError, MAX_DEPTH, MAX_NODES};
+pub use json::{IntoJson, Json, JsonError, MAX_DEPTH, MAX_NODES};
 pub use limit::{Algorithm, RateLimit};
 pub use message::{Message, Utf8Bytes};
 pub use offline::OfflineConfig;

@@ -52,6 +52,12 @@ impl AsRef<str> for Utf8Bytes {
     }
 }
 
+impl core::borrow::Borrow<str> for Utf8Bytes {
+    fn borrow(&self) -> &str {
+        self
+    }
+}
+
 impl From<&str> for Utf8Bytes {
     fn from(text: &str) -> Self {
         Self(text.into())

@@ -70,7 +70,7 @@ impl Listener {
     }
 
     /// One connection, with the peer's address for TCP.
-    async fn accept(&self) -> io::Result<(Socket, Option<IpAddr>)> {
+    pub(crate) async fn accept(&self) -> io::Result<(Socket, Option<IpAddr>)> {
         // Non-blocking from the start: two system calls less than setting it.
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         match self {
@@ -100,7 +100,7 @@ impl Socket {
     }
 
     /// Says that there is no room, if that can be said at once.
-    fn refuse(self) {
+    pub(crate) fn refuse(self) {
         let _ = match self {
             Self::Tcp(mut tcp) => tcp.write(BUSY),
             Self::Unix(mut unix) => unix.write(BUSY),
@@ -198,6 +198,13 @@ impl Acceptor {
                 Timer::after(REST).await;
             }
         }
+    }
+}
+
+impl Place {
+    /// The address it is for.
+    pub(crate) const fn address(&self) -> Option<IpAddr> {
+        self.address
     }
 }
 

@@ -31,6 +31,7 @@ mod clock;
 mod connect;
 mod driver;
 mod live;
+pub mod realtime;
 #[cfg(feature = "tls")]
 pub mod roots;
 mod server;
@@ -48,7 +49,8 @@ pub use smartsocket_core::websocket::{
     Stats, Ticket, Violation,
 };
 pub use smartsocket_core::{
-    Bytes, CloseCode, Config, Fault, Message, Refused, SendError, Utf8Bytes, deflate, http,
+    Bytes, CloseCode, Config, Fault, IntoJson, Json, Message, RateLimit, Refused, SendError,
+    Utf8Bytes, deflate, dialect, http, hub,
 };
 pub use split::{Receiver, Sender};
 pub use stream::Stream;

@@ -89,7 +89,7 @@ impl Server {
     }
 
     fn new(listener: Listener) -> Self {
-        let (sender, stopped) = async_channel::bounded(1);
+        let (stopper, stopped) = Stopper::new();
         Self {
             listener,
             config: Config::default(),
@@ -99,10 +99,7 @@ impl Server {
             max_connections_per_address: 64,
             drain_timeout: Duration::from_secs(5),
             signals: false,
-            stopper: Stopper {
-                flag: Arc::default(),
-                sender,
-            },
+            stopper,
             stopped,
         }
     }
@@ -271,6 +268,13 @@ pub struct Stopper {
 }
 
 impl Stopper {
+    /// One that has not been told, and where it is heard.
+    pub(crate) fn new() -> (Self, Receiver<()>) {
+        let (sender, stopped) = async_channel::bounded(1);
+        let flag = Arc::default();
+        (Self { flag, sender }, stopped)
+    }
+
     /// Tells the server to stop; [`Server::run`] returns when it has. Calling
     /// it again changes nothing.
     pub fn stop(&self) {

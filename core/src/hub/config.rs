@@ -323,7 +323,7 @@ pub struct RoomPolicy {
 /// What the application wants to be asked or told, as a set of bits.
 ///
 /// What is not in it happens at once and costs no event (RN-33, RN-34).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Interest(u32);
 
 impl Interest {
@@ -398,5 +398,17 @@ pub(super) mod codes {
 
     pub(crate) fn auth_failed() -> CloseCode {
         CloseCode::from(4003)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interests_are_sets() {
+        let both = Interest::EVENT | Interest::JOIN;
+        assert!(both.has(Interest::JOIN) && !both.has(Interest::LEAVE));
+        assert!(!both.has(Interest::JOIN | Interest::LEAVE));
     }
 }

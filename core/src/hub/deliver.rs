@@ -19,7 +19,7 @@ use super::ids::{ClientId, ConnId, UserId};
 use super::output::{AckTicket, AckToken, Output, Step};
 use super::publish::{Audience, Publication, Saying, Target};
 use super::rooms::JoinError;
-use super::{Hub, Interest, PendingAck, WIRE};
+use super::{Hub, PendingAck, WIRE};
 
 /// Why a message that asks for an answer did not go out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -575,16 +575,5 @@ fn stow(
 fn drop_at(waiting: &mut super::conn::Waiting, at: usize) {
     if let Some(dropped) = waiting.queue.remove(at) {
         waiting.bytes -= dropped.message.len();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn interests_are_sets() {
-        let both = Interest::EVENT | Interest::JOIN;
-        assert!(both.has(Interest::JOIN) && !both.has(Interest::LEAVE));
     }
 }

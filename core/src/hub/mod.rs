@@ -9,6 +9,7 @@
 mod config;
 mod conn;
 mod deliver;
+mod hooks;
 mod ids;
 mod opening;
 mod output;
@@ -52,6 +53,7 @@ use timers::Timers;
 
 pub use config::{Auth, Heartbeat, HubConfig, Interest, Outbox, Overflow, RoomPolicy, Route};
 pub use deliver::EmitError;
+pub use hooks::{EventData, EventResult};
 pub use ids::{ClientId, ConnId, NoClientId, UserId};
 pub use output::{
     AckTicket, AckToken, Answer, Complaint, Decision, Event, Gone, Identity, Incoming, Output,
@@ -448,6 +450,17 @@ impl Hub {
         let ids: Vec<_> = self.conns.ids().collect();
         for id in ids {
             self.shut(id, CloseCode::GOING_AWAY, "Server shutting down");
+        }
+    }
+
+    /// Lets events of this name from this client's route reach the application
+    /// from now on; see [`Route::events`].
+    pub fn listen(&mut self, id: ConnId, event: &str) {
+        if let Some(route) = self.conns.get(id).and_then(|conn| conn.route)
+            && let Some(events) = &mut self.routes[usize::from(route)].route.events
+            && !events.contains(event)
+        {
+            events.insert(event.into());
         }
     }
 

@@ -86,6 +86,7 @@ pub enum Answer {
 pub struct Turn {
     pub(super) id: ConnId,
     pub(super) serial: u32,
+    pub(super) route: u16,
     pub(super) client: ClientId,
     /// What it is about.
     pub step: Step,
@@ -264,6 +265,12 @@ impl Turn {
     /// The client's id.
     pub const fn client(&self) -> ClientId {
         self.client
+    }
+
+    /// The client's route, as an index into
+    /// [`HubConfig::routes`](super::HubConfig::routes).
+    pub const fn route(&self) -> usize {
+        self.route as usize
     }
 
     /// The request of a [`Step::Connect`].

@@ -243,10 +243,11 @@ impl Hub {
             until,
             about: step.interest(),
         });
-        let client = conn.client;
+        let (client, route) = (conn.client, conn.route.unwrap_or_default());
         self.queue.push_back(Output::Event(Event::Turn(Turn {
             id,
             serial,
+            route,
             client,
             step,
         })));
@@ -986,7 +987,7 @@ impl Hub {
             return;
         };
         let user = conn.user.take();
-        let client = conn.client;
+        let (client, route) = (conn.client, conn.route.unwrap_or_default());
         let step = Step::Closed(Box::new(Gone { user, closed }));
         if self.is_wanted(id, &step) {
             // Nothing is decided by the answer, and nothing waits for it.
@@ -995,6 +996,7 @@ impl Hub {
             self.queue.push_back(Output::Event(Event::Turn(Turn {
                 id,
                 serial,
+                route,
                 client,
                 step,
             })));

@@ -1,0 +1,434 @@
+//! The loop between sockets and a hub: a `match` over `Output`.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use async_executor::LocalExecutor;
+use async_io::Timer;
+use futures_io::{AsyncRead as _, AsyncWrite as _};
+use futures_lite::future::{poll_fn, yield_now};
+use smartsocket_core::hub::{AckToken, Answer, ConnId, Event, Hub, Output};
+use smartsocket_core::{Fault, Tick};
+
+use super::handlers::App;
+use super::socket::Data;
+use crate::accept::Socket as Accepted;
+use crate::clock::Clock;
+use crate::stream::Stream;
+
+/// One read buffer for all: an idle connection holds none.
+const READ_BUFFER: usize = 64 * 1024;
+/// Most byte strings of one vectored write.
+const MAX_SLICES: usize = 64;
+/// How often the hub is told the wall clock and the process's memory.
+const GAUGES: Duration = Duration::from_secs(10);
+
+/// One thread's hub and its sockets.
+pub(super) struct Shard {
+    pub(super) hub: RefCell<Hub>,
+    pub(super) app: App,
+    clock: Clock,
+    links: RefCell<Vec<Option<Rc<Link>>>>,
+    read: RefCell<Vec<u8>>,
+    pub(super) executor: Rc<LocalExecutor<'static>>,
+    /// Outputs are being dealt with further up the stack.
+    draining: Cell<bool>,
+    /// Outputs wait that nobody deals with yet.
+    kicked: Cell<bool>,
+    flusher: Cell<Option<Waker>>,
+    sleeper: Cell<Option<Waker>>,
+    /// When the sleeper wakes.
+    armed: Cell<Tick>,
+    /// Who waits for which answer.
+    pub(super) waiting: RefCell<HashMap<AckToken, async_channel::Sender<Answer>>>,
+}
+
+/// A connection's socket and what its task is to do with it.
+pub(super) struct Link {
+    id: ConnId,
+    stream: RefCell<Stream>,
+    want_write: Cell<bool>,
+    shutdown: Cell<bool>,
+    paused: Cell<bool>,
+    eof: Cell<bool>,
+    done: Cell<bool>,
+    waker: Cell<Option<Waker>>,
+    pub(super) data: Rc<Data>,
+}
+
+impl Link {
+    fn wake(&self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+impl Shard {
+    pub(super) fn new(
+        make: impl FnOnce(Tick, u64) -> Hub,
+        app: App,
+        executor: Rc<LocalExecutor<'static>>,
+    ) -> Self {
+        let clock = Clock::start();
+        Self {
+            hub: RefCell::new(make(clock.now(), unix_ms())),
+            app,
+            clock,
+            links: RefCell::default(),
+            read: RefCell::new(vec![0; READ_BUFFER]),
+            executor,
+            draining: Cell::new(false),
+            kicked: Cell::new(false),
+            flusher: Cell::new(None),
+            sleeper: Cell::new(None),
+            armed: Cell::new(Tick::MAX),
+            waiting: RefCell::default(),
+        }
+    }
+
+    pub(super) fn now(&self) -> Tick {
+        self.clock.now()
+    }
+
+    pub(super) fn data(&self, id: ConnId) -> Option<Rc<Data>> {
+        let links = self.links.borrow();
+        let link = links.get(id.slot())?.as_ref()?;
+        (link.id == id).then(|| Rc::clone(&link.data))
+    }
+
+    /// Takes a socket in.
+    pub(super) fn open(self: &Rc<Self>, socket: Accepted, address: Option<std::net::IpAddr>) {
+        let accepted = self.hub.borrow_mut().accept(self.now(), address);
+        let id = match accepted {
+            Ok(id) => id,
+            Err(crowded) => {
+                log::warn!(target: "smartsocket:server", "ERR_CONN_005: {crowded}");
+                return socket.refuse();
+            }
+        };
+        let stream = match socket.into_stream() {
+            Ok(stream) => stream,
+            Err(error) => {
+                log::warn!(target: "smartsocket:server", "cannot use a socket: {error}");
+                let fault = Fault::from(&error);
+                self.hub.borrow_mut().handle_fault(self.now(), id, fault);
+                return self.drain();
+            }
+        };
+        let link = Rc::new(Link {
+            id,
+            stream: RefCell::new(stream),
+            want_write: Cell::new(false),
+            shutdown: Cell::new(false),
+            paused: Cell::new(false),
+            eof: Cell::new(false),
+            done: Cell::new(false),
+            waker: Cell::new(None),
+            data: Rc::default(),
+        });
+        let mut links = self.links.borrow_mut();
+        if links.len() <= id.slot() {
+            links.resize_with(id.slot() + 1, || None);
+        }
+        links[id.slot()] = Some(Rc::clone(&link));
+        drop(links);
+        let shard = Rc::clone(self);
+        self.executor
+            .spawn(async move { shard.attend(&link).await })
+            .detach();
+        self.drain();
+    }
+
+    /// A connection's task: waits for its socket, reads, and yields after
+    /// what was read has been dealt with.
+    async fn attend(self: Rc<Self>, link: &Link) {
+        while poll_fn(|cx| self.poll_link(link, cx)).await {
+            yield_now().await;
+        }
+    }
+
+    /// Ready when something was read (`true`) or the connection is over.
+    fn poll_link(&self, link: &Link, cx: &mut Context<'_>) -> Poll<bool> {
+        loop {
+            if link.done.get() {
+                return Poll::Ready(false);
+            }
+            if link.want_write.get() || link.shutdown.get() {
+                self.write(link, cx);
+                if link.done.get() {
+                    continue;
+                }
+            }
+            if !link.paused.get() && !link.eof.get() {
+                match self.poll_read(link, cx) {
+                    Poll::Ready(true) => return Poll::Ready(true),
+                    Poll::Ready(false) => continue,
+                    Poll::Pending => {}
+                }
+            }
+            link.waker.set(Some(cx.waker().clone()));
+            return Poll::Pending;
+        }
+    }
+
+    /// Reads once and deals with it.
+    fn poll_read(&self, link: &Link, cx: &mut Context<'_>) -> Poll<bool> {
+        let fill = self.hub.borrow_mut().take_fill(link.id);
+        let result = match fill {
+            Some(mut fill) => {
+                let result = link.stream.borrow_mut().poll_fill(cx, &mut fill.buf);
+                let now = self.now();
+                self.hub.borrow_mut().handle_fill(now, link.id, fill);
+                result
+            }
+            None => {
+                let mut buf = self.read.borrow_mut();
+                let result = Pin::new(&mut *link.stream.borrow_mut()).poll_read(cx, &mut buf);
+                if let Poll::Ready(Ok(n @ 1..)) = result {
+                    let now = self.now();
+                    self.hub
+                        .borrow_mut()
+                        .handle_bytes(now, link.id, &mut buf[..n]);
+                }
+                result
+            }
+        };
+        let read = match result {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Ok(0)) => {
+                link.eof.set(true);
+                self.hub.borrow_mut().handle_eof(self.now(), link.id);
+                false
+            }
+            Poll::Ready(Ok(_)) => true,
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => false,
+            Poll::Ready(Err(error)) => {
+                link.eof.set(true);
+                self.fault(link, &error);
+                false
+            }
+        };
+        self.drain();
+        Poll::Ready(read)
+    }
+
+    fn fault(&self, link: &Link, error: &io::Error) {
+        link.want_write.set(false);
+        let fault = Fault::from(error);
+        self.hub
+            .borrow_mut()
+            .handle_fault(self.now(), link.id, fault);
+    }
+
+    /// Writes what is unsent, as far as the socket takes it.
+    fn write(&self, link: &Link, cx: &mut Context<'_>) {
+        loop {
+            let mut hub = self.hub.borrow_mut();
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+            let mut count = 0;
+            for (slice, bytes) in slices.iter_mut().zip(hub.unsent(link.id)) {
+                *slice = IoSlice::new(bytes);
+                count += 1;
+            }
+            let mut stream = link.stream.borrow_mut();
+            let stream = Pin::new(&mut *stream);
+            let result = match &slices[..count] {
+                [] => break,
+                [one] => stream.poll_write(cx, one),
+                many => stream.poll_write_vectored(cx, many),
+            };
+            match result {
+                Poll::Ready(Ok(n)) if n > 0 => hub.transmitted(self.now(), link.id, n),
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                Poll::Pending => {
+                    link.want_write.set(true);
+                    return;
+                }
+                Poll::Ready(Ok(_)) => {
+                    drop(hub);
+                    self.fault(link, &io::ErrorKind::WriteZero.into());
+                    return self.kick();
+                }
+                Poll::Ready(Err(error)) => {
+                    drop(hub);
+                    // The peer may have said why before it went: that is read
+                    // first, unless nothing can be read any more.
+                    if link.eof.get() || link.paused.get() {
+                        self.fault(link, &error);
+                    }
+                    link.want_write.set(false);
+                    return self.kick();
+                }
+            }
+        }
+        link.want_write.set(false);
+        if link.shutdown.get() {
+            let closed = Pin::new(&mut *link.stream.borrow_mut()).poll_close(cx);
+            if closed.is_ready() {
+                link.shutdown.set(false);
+            }
+        }
+        // Room in the wire lets more onto it, and ends may have been waiting.
+        self.kick();
+    }
+
+    /// Does what the hub wants done. Called again from within, it leaves it to
+    /// the call further up.
+    pub(super) fn drain(&self) {
+        if self.draining.replace(true) {
+            return;
+        }
+        loop {
+            let output = self.hub.borrow_mut().poll_output();
+            let Some(output) = output else { break };
+            match output {
+                Output::Transmit(id) => self.with_link(id, |link| {
+                    let mut cx = Context::from_waker(Waker::noop());
+                    self.write(link, &mut cx);
+                    if link.want_write.get() {
+                        link.wake();
+                    }
+                }),
+                Output::PauseRead(id) => self.with_link(id, |link| link.paused.set(true)),
+                Output::ResumeRead(id) => self.with_link(id, |link| {
+                    link.paused.set(false);
+                    link.wake();
+                }),
+                Output::Shutdown(id) => self.with_link(id, |link| {
+                    link.shutdown.set(true);
+                    link.wake();
+                }),
+                Output::Close(id) => {
+                    self.with_link(id, |link| {
+                        let mut cx = Context::from_waker(Waker::noop());
+                        let _ = Pin::new(&mut *link.stream.borrow_mut()).poll_close(&mut cx);
+                        link.done.set(true);
+                        link.wake();
+                    });
+                    let mut links = self.links.borrow_mut();
+                    if let Some(place) = links.get_mut(id.slot())
+                        && place.as_ref().is_some_and(|link| link.id == id)
+                    {
+                        *place = None;
+                    }
+                }
+                Output::Event(Event::Turn(turn)) => self.app.turn(turn),
+                Output::Event(Event::Answered { token, answer }) => {
+                    let waiting = self.waiting.borrow_mut().remove(&token);
+                    if let Some(sender) = waiting {
+                        let _ = sender.try_send(answer);
+                    }
+                }
+                Output::Event(Event::Request(id, ticket)) => self.app.request(id, ticket),
+                // One hub has nobody to tell.
+                Output::Cluster(_) => {}
+            }
+        }
+        self.draining.set(false);
+        self.kicked.set(false);
+        let due = self.hub.borrow().next_timeout().unwrap_or(Tick::MAX);
+        if due < self.armed.get()
+            && let Some(sleeper) = self.sleeper.take()
+        {
+            sleeper.wake();
+        }
+    }
+
+    /// Something was asked of the hub: its outputs are dealt with soon, those
+    /// of several commands together.
+    pub(super) fn kick(&self) {
+        if !self.draining.get()
+            && !self.kicked.replace(true)
+            && let Some(flusher) = self.flusher.take()
+        {
+            flusher.wake();
+        }
+    }
+
+    /// Drains when kicked.
+    pub(super) async fn flush(self: Rc<Self>) {
+        loop {
+            poll_fn(|cx| {
+                if self.kicked.get() {
+                    return Poll::Ready(());
+                }
+                self.flusher.set(Some(cx.waker().clone()));
+                Poll::Pending
+            })
+            .await;
+            self.drain();
+        }
+    }
+
+    /// Keeps the hub's deadlines.
+    pub(super) async fn keep_time(self: Rc<Self>) {
+        let mut timer = Timer::never();
+        loop {
+            let due = self.hub.borrow().next_timeout().unwrap_or(Tick::MAX);
+            if due < self.armed.get() {
+                match self.clock.instant(due) {
+                    Some(at) => timer.set_at(at),
+                    None => timer = Timer::never(),
+                }
+                self.armed.set(due);
+            }
+            let fired = poll_fn(|cx| {
+                use std::future::Future as _;
+                if Pin::new(&mut timer).poll(cx).is_ready() {
+                    return Poll::Ready(true);
+                }
+                let due = self.hub.borrow().next_timeout().unwrap_or(Tick::MAX);
+                if due < self.armed.get() {
+                    return Poll::Ready(false);
+                }
+                self.sleeper.set(Some(cx.waker().clone()));
+                Poll::Pending
+            })
+            .await;
+            if fired {
+                self.armed.set(Tick::MAX);
+                self.hub.borrow_mut().handle_timeout(self.now());
+                self.drain();
+            }
+        }
+    }
+
+    /// Tells the hub what only the process knows.
+    pub(super) async fn keep_gauges(self: Rc<Self>) {
+        loop {
+            let now = self.now();
+            let mut hub = self.hub.borrow_mut();
+            hub.handle_clock(now, unix_ms());
+            if let Some(resident) = resident() {
+                hub.handle_gauges(resident);
+            }
+            drop(hub);
+            Timer::after(GAUGES).await;
+        }
+    }
+
+    fn with_link(&self, id: ConnId, then: impl FnOnce(&Link)) {
+        let link = self.links.borrow().get(id.slot()).cloned().flatten();
+        if let Some(link) = link.filter(|link| link.id == id) {
+            then(&link);
+        }
+    }
+}
+
+fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as u64)
+}
+
+/// Resident memory in bytes, where the system tells it.
+fn resident() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = text.split(' ').nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}

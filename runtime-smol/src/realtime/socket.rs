@@ -1,0 +1,293 @@
+//! What a handler holds of one client.
+
+use std::any::{Any, TypeId};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
+use smartsocket_core::hub::{AckTicket, ClientId, ConnId, JoinError, UserId};
+use smartsocket_core::{CloseCode, IntoJson, Json, JsonError};
+
+use super::handlers::{EventHandler, boxed_event};
+use super::io::Io;
+
+/// What an application remembers of a connection: at most one value of each
+/// type, gone with the connection.
+#[derive(Default)]
+pub struct Data {
+    values: RefCell<HashMap<TypeId, Rc<dyn Any>>>,
+    listeners: RefCell<HashMap<String, Vec<Listener>>>,
+}
+
+pub(super) struct Listener {
+    handler: EventHandler,
+    once: bool,
+}
+
+impl Data {
+    /// Remembers a value instead of an earlier one of its type.
+    pub fn insert<T: 'static>(&self, value: T) {
+        let value: Rc<dyn Any> = Rc::new(value);
+        self.values.borrow_mut().insert(TypeId::of::<T>(), value);
+    }
+
+    /// The value of a type.
+    pub fn get<T: 'static>(&self) -> Option<Rc<T>> {
+        let value = self.values.borrow().get(&TypeId::of::<T>()).cloned()?;
+        value.downcast().ok()
+    }
+
+    /// Forgets the value of a type.
+    pub fn remove<T: 'static>(&self) -> Option<Rc<T>> {
+        let value = self.values.borrow_mut().remove(&TypeId::of::<T>())?;
+        value.downcast().ok()
+    }
+
+    /// Those who listen to an event of this connection; who listened once is
+    /// forgotten.
+    pub(super) fn listeners(&self, event: &str) -> Vec<EventHandler> {
+        let mut listeners = self.listeners.borrow_mut();
+        let Some(of_event) = listeners.get_mut(event) else {
+            return Vec::new();
+        };
+        let handlers = of_event
+            .iter()
+            .map(|listener| Rc::clone(&listener.handler))
+            .collect();
+        of_event.retain(|listener| !listener.once);
+        if of_event.is_empty() {
+            listeners.remove(event);
+        }
+        handlers
+    }
+}
+
+impl fmt::Debug for Data {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Data")
+            .field("values", &self.values.borrow().len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A connected client, as handlers see it. Cheap to clone; outlives its
+/// connection harmlessly.
+#[derive(Clone)]
+pub struct Socket {
+    pub(super) io: Io,
+    pub(super) id: ConnId,
+    pub(super) client: ClientId,
+    pub(super) data: Rc<Data>,
+}
+
+impl Socket {
+    /// The client's id (SS-13).
+    pub const fn id(&self) -> ClientId {
+        self.client
+    }
+
+    /// Whether it is still there (SS-14).
+    pub fn connected(&self) -> bool {
+        self.io.hub(|hub, _| hub.client(self.id).is_some())
+    }
+
+    /// What the application remembers of it (SS-15).
+    pub fn data(&self) -> &Data {
+        &self.data
+    }
+
+    /// The server, to speak to others.
+    pub const fn io(&self) -> &Io {
+        &self.io
+    }
+
+    /// Its namespace; empty when it is gone.
+    pub fn namespace(&self) -> String {
+        self.io.hub(|hub, _| {
+            hub.client(self.id)
+                .map_or_else(String::new, |client| client.namespace().into())
+        })
+    }
+
+    /// The user it belongs to.
+    pub fn user(&self) -> Option<UserId> {
+        self.io.hub(|hub, _| hub.client(self.id)?.user().cloned())
+    }
+
+    /// Remembers which user it belongs to.
+    pub fn set_user(&self, user: impl Into<UserId>) {
+        let user = user.into();
+        self.io
+            .command(|hub, now| hub.set_user(now, self.id, Some(user)));
+    }
+
+    /// Sends it an event (SS-19).
+    ///
+    /// # Errors
+    ///
+    /// The data have no JSON form.
+    pub fn emit(&self, event: &str, data: impl IntoJson) -> Result<(), JsonError> {
+        let data = data.into_json()?;
+        self.io
+            .command(|hub, now| hub.emit(now, self.client, event, data));
+        Ok(())
+    }
+
+    /// Sends it an event and waits for its answer.
+    ///
+    /// # Errors
+    ///
+    /// It did not answer in `timeout`, is gone, or its dialect knows no
+    /// answers.
+    pub async fn emit_with_ack(
+        &self,
+        event: &str,
+        data: impl IntoJson,
+        timeout: Duration,
+    ) -> Result<Json, AckError> {
+        self.io
+            .emit_with_ack(self.client, event, data, timeout)
+            .await
+    }
+
+    /// Puts it into a room of its namespace.
+    ///
+    /// # Errors
+    ///
+    /// See [`JoinError`].
+    pub fn join(&self, room: &str) -> Result<(), JoinError> {
+        self.io.command(|hub, now| hub.join(now, self.id, room))
+    }
+
+    /// Takes it out of a room. Whether it was in.
+    pub fn leave(&self, room: &str) -> bool {
+        self.io.command(|hub, now| hub.leave(now, self.id, room))
+    }
+
+    /// The rooms it is in, by id.
+    pub fn rooms(&self) -> Vec<String> {
+        self.io.hub(|hub, _| {
+            let rooms = hub.rooms_of(self.id);
+            rooms.into_iter().map(|room| room.id).collect()
+        })
+    }
+
+    /// Closes the connection with 1000, after what was sent before (SS-20).
+    pub fn disconnect(&self) {
+        self.close(CloseCode::NORMAL, "");
+    }
+
+    /// Closes the connection with a code and a reason.
+    pub fn close(&self, code: CloseCode, reason: &str) {
+        self.io
+            .command(|hub, now| hub.disconnect(now, self.client, code, reason));
+    }
+
+    /// Calls `handler` for every event of this name from this client (SS-16),
+    /// besides those of its namespace.
+    pub fn on<F>(&self, event: &str, handler: F)
+    where
+        F: AsyncFn(Self, Json, Ack) + 'static,
+    {
+        self.listen(event, boxed_event(handler), false);
+    }
+
+    /// Calls `handler` for the next event of this name only (SS-17).
+    pub fn once<F>(&self, event: &str, handler: F)
+    where
+        F: AsyncFn(Self, Json, Ack) + 'static,
+    {
+        self.listen(event, boxed_event(handler), true);
+    }
+
+    /// Forgets all handlers of [`on`](Self::on) and [`once`](Self::once) for
+    /// this event (SS-18).
+    pub fn off(&self, event: &str) {
+        self.data.listeners.borrow_mut().remove(event);
+    }
+
+    fn listen(&self, event: &str, handler: EventHandler, once: bool) {
+        let listener = Listener { handler, once };
+        self.data
+            .listeners
+            .borrow_mut()
+            .entry(event.into())
+            .or_default()
+            .push(listener);
+        self.io.hub(|hub, _| hub.listen(self.id, event));
+    }
+}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Socket").field(&self.client).finish()
+    }
+}
+
+/// How to answer a client's event, if it asked for an answer.
+#[must_use]
+pub struct Ack {
+    pub(super) io: Io,
+    pub(super) ticket: Option<AckTicket>,
+}
+
+impl Ack {
+    /// Answers. Without effect when no answer was asked for.
+    ///
+    /// # Errors
+    ///
+    /// The data have no JSON form: the client is not answered.
+    pub fn send(self, data: impl IntoJson) -> Result<(), JsonError> {
+        let data = data.into_json()?.unwrap_or(Json::NULL);
+        if let Some(ticket) = self.ticket {
+            self.io
+                .command(|hub, now| hub.acknowledge(now, ticket, &data));
+        }
+        Ok(())
+    }
+
+    /// Whether an answer was asked for.
+    pub const fn is_wanted(&self) -> bool {
+        self.ticket.is_some()
+    }
+}
+
+impl fmt::Debug for Ack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ack")
+            .field("wanted", &self.is_wanted())
+            .finish()
+    }
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AckError {
+    /// `ERR_ACK_001`: it did not come in time.
+    TimedOut,
+    /// The client went away, or was not there.
+    Gone,
+    /// The client owes too many answers.
+    TooMany,
+    /// The client's dialect knows no answers.
+    NoAcks,
+    /// The data have no JSON form.
+    Json(JsonError),
+}
+
+impl fmt::Display for AckError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TimedOut => f.write_str("ERR_ACK_001: Acknowledgment timeout"),
+            Self::Gone => f.write_str("the client is not connected"),
+            Self::TooMany => f.write_str("the client owes too many answers"),
+            Self::NoAcks => f.write_str("the client's dialect knows no acknowledgements"),
+            Self::Json(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for AckError {}
