@@ -1,6 +1,7 @@
 //! The server, as handlers and other threads see it.
 
 use std::fmt;
+use std::future::Future;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
@@ -205,6 +206,13 @@ impl Io {
     /// The ids of a user's clients (IG-22).
     pub fn clients_of(&self, user: &UserId) -> Vec<ClientId> {
         self.hub(|hub, _| hub.clients().of(user).map(|client| client.id()).collect())
+    }
+
+    /// Runs a future on the server's thread, until it is done or the server is.
+    pub fn spawn(&self, future: impl Future<Output = ()> + 'static) {
+        if let Some(shard) = self.0.upgrade() {
+            shard.executor.spawn(future).detach();
+        }
     }
 
     /// Figures of the server (SS-07).

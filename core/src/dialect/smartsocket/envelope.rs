@@ -203,12 +203,17 @@ pub(super) fn encode(context: Context<'_>, what: &Outgoing<'_>) -> Option<String
             id: AckId::Merged { event: name, id },
             data,
         } => {
-            let id = alloc::format!("\"_ackId\":{id}");
-            Some(
-                event(name)
-                    .json("data", &spread(data, Place::Before(&id)))
-                    .finish(),
-            )
+            // Data that came with the id go back with it.
+            let has_it = object::read::<Asked<'_>>(data.as_str())
+                .and_then(|asked| asked.merged)
+                .is_some_and(|merged| merged.get() == id.as_str());
+            let data = if has_it {
+                data.as_str().into()
+            } else {
+                let id = alloc::format!("\"_ackId\":{id}");
+                spread(data, Place::Before(&id))
+            };
+            Some(event(name).json("data", &data).finish())
         }
         Outgoing::Welcome {
             connection_id,

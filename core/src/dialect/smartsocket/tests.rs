@@ -426,6 +426,10 @@ fn what_we_say_is_exact() {
         r#"{"event":"save","data":{"_ackId":1,"success":true}}"#
     );
     assert_eq!(
+        answer(&merged, r#"{"n":2,"_ackId":1}"#),
+        r#"{"event":"save","data":{"n":2,"_ackId":1}}"#
+    );
+    assert_eq!(
         answer(&merged, "null"),
         r#"{"event":"save","data":{"_ackId":1}}"#
     );
