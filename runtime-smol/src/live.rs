@@ -27,7 +27,7 @@ struct Slots {
 pub(crate) struct Leash {
     live: Arc<Live>,
     slot: usize,
-    _place: Place,
+    _place: Option<Place>,
 }
 
 impl Live {
@@ -38,7 +38,8 @@ impl Live {
         })
     }
 
-    pub(crate) fn add(self: &Arc<Self>, place: Place) -> Arc<Leash> {
+    /// `place` is given back at the end, where this counts it.
+    pub(crate) fn add(self: &Arc<Self>, place: Option<Place>) -> Arc<Leash> {
         let mut slots = self.lock();
         let slot = slots.free.pop().unwrap_or_else(|| {
             slots.wakers.push(None);

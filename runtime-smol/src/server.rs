@@ -263,7 +263,7 @@ impl fmt::Debug for Server {
 /// Stops a [`Server`].
 #[derive(Clone, Debug)]
 pub struct Stopper {
-    flag: Arc<AtomicBool>,
+    pub(crate) flag: Arc<AtomicBool>,
     sender: Sender<()>,
 }
 
@@ -332,7 +332,7 @@ impl Shard {
                 let Some(executor) = spawner.upgrade() else {
                     return;
                 };
-                let leash = live.add(place);
+                let leash = live.add(Some(place));
                 let connection = serve(Arc::clone(&shared), socket, leash, handler.clone());
                 executor.spawn(guarded(Box::pin(connection))).detach();
             }
@@ -356,7 +356,7 @@ impl Shard {
 ///
 /// Boxed, because an `async fn` has room for its argument twice: where it came
 /// in and where it is awaited.
-async fn guarded(connection: Pin<Box<impl Future<Output = ()>>>) {
+pub(crate) async fn guarded(connection: Pin<Box<impl Future<Output = ()>>>) {
     if AssertUnwindSafe(connection).catch_unwind().await.is_err() {
         log::error!(target: "smartsocket:server", "a connection's handler panicked");
     }

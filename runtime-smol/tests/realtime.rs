@@ -333,6 +333,39 @@ fn ignis_and_rnode_clients_are_served_at_once() {
 }
 
 #[test]
+fn a_bare_route_gives_its_connections_away_and_counts_them() {
+    let server = Running::start(|| {
+        Server::builder()
+            .max_connections(1)
+            .bare(Route::bare("/echo"), async |mut ws: WebSocket| {
+                while let Some(Ok(message)) = ws.recv().await {
+                    if ws.send(message).await.is_err() {
+                        break;
+                    }
+                }
+            })
+    });
+    block_on(async {
+        for _ in 0..3 {
+            let mut ws = server.connect("/echo").await;
+            for text in ["one", "two"] {
+                ws.send(text).await.unwrap();
+                assert_eq!(hear(&mut ws).await, text);
+            }
+            let url = format!("ws://{}/echo", server.address);
+            assert!(WebSocket::connect(&url).await.is_err(), "one is inside");
+            ws.close(smartsocket_smol::CloseCode::NORMAL, "").await.unwrap();
+            // Its place is free once the server has seen the end.
+            Timer::after(Duration::from_millis(50)).await;
+        }
+        let mut ws = server.connect("/echo").await;
+        server.stopper.stop();
+        while let Some(Ok(_)) = ws.recv().await {}
+        assert_eq!(u16::from(ws.closed().unwrap().code), 1001);
+    });
+}
+
+#[test]
 fn stopping_tells_everybody() {
     let server = Running::start(|| Server::builder().namespace("/", |_| {}));
     block_on(async {

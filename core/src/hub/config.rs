@@ -81,6 +81,10 @@ pub struct Route {
     pub namespace: String,
     /// Options of its connections.
     pub websocket: Config,
+    /// Give its connections away, for the application to drive each by itself
+    /// ([`Event::Bare`](super::Event::Bare)): of this route only `path` and
+    /// `websocket` matter. Default `false`.
+    pub bare: bool,
     /// What the application wants to be asked or told. Default nothing.
     pub interest: Interest,
     /// Which events the application handles, with [`Interest::EVENT`];
@@ -172,6 +176,7 @@ impl Route {
                 deflate: Some(crate::deflate::Deflate::default()),
                 ..Config::default()
             },
+            bare: false,
             interest: Interest::default(),
             events: None,
             auth,
@@ -205,6 +210,14 @@ impl Route {
     /// MB's broker at this path.
     pub fn header_line(path: impl Into<String>) -> Self {
         Self::new(path, Dialect::HeaderLine)
+    }
+
+    /// Connections at this path are given away.
+    pub fn bare(path: impl Into<String>) -> Self {
+        Self {
+            bare: true,
+            ..Self::raw(path)
+        }
     }
 
     /// Messages as they are at this path, without a rate limit.

@@ -154,6 +154,8 @@ pub struct Hub {
 struct RouteState {
     route: Route,
     websocket: Arc<Config>,
+    /// The options of a connection that is given away.
+    bare: Arc<Config>,
     namespace: NamespaceKey,
     dialect: u8,
 }
@@ -212,6 +214,10 @@ impl Hub {
                     streaming: false,
                     // The outbox is the bound.
                     max_queued_bytes: usize::MAX,
+                    ..route.websocket.clone()
+                }),
+                bare: Arc::new(Config {
+                    decide: true,
                     ..route.websocket.clone()
                 }),
                 namespace: rooms.add_namespace(&route.namespace),

@@ -7,7 +7,7 @@ use crate::code::CloseCode;
 use crate::dialect::Dialect;
 use crate::http::{self, Api, ApiCall, Request, Response};
 use crate::message::Utf8Bytes;
-use crate::websocket::{Accept, Ticket};
+use crate::websocket::{Accept, Shared, Ticket, WebSocket};
 
 use super::config::Auth;
 use super::conn::State;
@@ -33,6 +33,10 @@ impl Hub {
             return self.refuse(id, ticket, 503, "server is stopping");
         }
         match self.admit(id, route, ticket.request()) {
+            Ok(()) if self.routes[usize::from(route)].route.bare => {
+                let event = Event::Bare(id, ticket);
+                self.queue.push_back(Output::Event(event));
+            }
             Ok(()) => self.propose(id, Step::Connect(ticket)),
             Err((status, why)) => self.refuse(id, ticket, status, why),
         }
@@ -113,6 +117,29 @@ impl Hub {
             conn.profile.alias = Some(alias);
         }
         Ok(())
+    }
+
+    /// Gives a connection of a [bare](super::Route::bare) route away: its
+    /// machine, and the index of its route in
+    /// [`HubConfig::routes`](super::HubConfig::routes). Nothing more is said
+    /// about this id, but the connection counts until
+    /// [`release`](Self::release).
+    pub fn detach(&mut self, id: ConnId) -> Option<(WebSocket, usize)> {
+        let route = self.conns.get(id)?.route?;
+        if !self.routes[usize::from(route)].route.bare {
+            return None;
+        }
+        let conn = self.conns.remove(id)?;
+        let config = alloc::sync::Arc::clone(&self.routes[usize::from(route)].bare);
+        let seed = crate::entropy::Seed::new(self.shared.entropy.bytes());
+        let machine = WebSocket::detached(conn.endpoint, Shared::new(config, seed));
+        Some((machine, usize::from(route)))
+    }
+
+    /// A connection that was given away is over; `address` is the one it was
+    /// accepted from.
+    pub fn release(&mut self, address: Option<core::net::IpAddr>) {
+        self.gate.leave(address);
     }
 
     /// Lets a client in.

@@ -52,6 +52,10 @@ pub enum Event {
         /// What came of it.
         answer: Answer,
     },
+    /// A client asks for a WebSocket on a [bare](super::Route::bare) route:
+    /// [`detach`](super::Hub::detach) it, and let the machine
+    /// [`decide`](crate::WebSocket::decide) the ticket.
+    Bare(ConnId, Ticket),
     /// A plain HTTP request that nothing else answers, with
     /// [`Interest::REQUEST`] on any route; answered by
     /// [`respond`](super::Hub::respond).

@@ -168,6 +168,11 @@ impl WebSocket {
         }
     }
 
+    /// An endpoint that a hub began, on its own from now on.
+    pub(crate) const fn detached(endpoint: Endpoint, shared: Shared) -> Self {
+        Self { endpoint, shared }
+    }
+
     /// Bytes came from the peer. They are unmasked in place, so `data` holds
     /// nothing of use afterwards. Bytes that break the protocol close the
     /// connection.

@@ -6,6 +6,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_executor::LocalExecutor;
@@ -22,7 +23,9 @@ use super::shard::Shard;
 use super::socket::{Ack, Socket};
 use crate::accept::{Acceptor, Listener};
 use crate::clock;
+use crate::live::Live;
 use crate::server::{Server, Stopper};
+use crate::websocket::WebSocket;
 
 impl Server {
     /// A realtime server: dialects, rooms and handlers. [`Server::bind`] is for
@@ -94,6 +97,25 @@ impl Builder {
         }
         self.config.routes.push(route);
         self.handlers.push(handlers);
+        self
+    }
+
+    /// Connections at this path, each driven by `handler` itself, as
+    /// [`Server::run`] would. `route` is made by [`Route::bare`].
+    pub fn bare<H>(mut self, mut route: Route, handler: H) -> Self
+    where
+        H: AsyncFn(WebSocket) + 'static,
+    {
+        route.bare = true;
+        self.config.routes.push(route);
+        let handler = Rc::new(handler);
+        self.handlers.push(Handlers {
+            bare: Some(Rc::new(move |websocket| {
+                let handler = Rc::clone(&handler);
+                Box::pin(async move { handler(websocket).await })
+            })),
+            ..Handlers::default()
+        });
         self
     }
 
@@ -419,7 +441,8 @@ impl Realtime {
                 Ok(made) => made,
                 Err(error) => unreachable!("checked when it was bound: {error}"),
             };
-            Rc::new(Shard::new(make, app, Rc::clone(&executor)))
+            let live = Live::new(Arc::clone(&stopper.flag));
+            Rc::new(Shard::new(make, app, Rc::clone(&executor), live))
         };
         shard.app.bind(&shard);
 
@@ -467,14 +490,16 @@ impl Realtime {
             accepting.cancel().await;
             shard.hub.borrow_mut().stop(shard.now());
             shard.drain();
+            shard.live.wake_all();
+            let left = || shard.hub.borrow().len() + shard.live.count();
             let emptied = async {
-                while !shard.hub.borrow().is_empty() {
+                while left() > 0 {
                     Timer::after(Duration::from_millis(5)).await;
                 }
             };
             let late = async {
                 Timer::after(builder.drain_timeout).await;
-                log::warn!(target: "smartsocket:server", "{} connections did not close in time", shard.hub.borrow().len());
+                log::warn!(target: "smartsocket:server", "{} connections did not close in time", left());
             };
             emptied.or(late).await;
         };

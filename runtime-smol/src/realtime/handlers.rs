@@ -2,21 +2,26 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use futures_lite::FutureExt as _;
 use smartsocket_core::http::{Request, Response};
 use smartsocket_core::hub::{ConnId, Decision, Gone, Identity, Incoming, Interest, Step, Turn};
 pub use smartsocket_core::hub::{EventData, EventResult};
-use smartsocket_core::websocket::Ticket;
+use smartsocket_core::websocket::{Accept, Ticket};
 use smartsocket_core::{Bytes, Json, Utf8Bytes};
 
 use super::io::Io;
 use super::shard::Shard;
 use super::socket::{Ack, Socket};
+use crate::live::Leash;
+use crate::server::guarded;
+use crate::websocket::WebSocket;
 
 pub(super) type Boxed<T> = Pin<Box<dyn Future<Output = T>>>;
 pub(super) type EventHandler = Rc<dyn Fn(Socket, Json, Ack) -> Boxed<()>>;
@@ -31,6 +36,7 @@ type RoomsHandler = Rc<dyn Fn(Socket, Vec<Utf8Bytes>) -> Boxed<Vec<Utf8Bytes>>>;
 type Transformer =
     Rc<dyn Fn(Socket, Utf8Bytes, Option<Json>) -> Boxed<Option<(Utf8Bytes, Option<Json>)>>>;
 type Hook = Rc<dyn Fn(EventData) -> Boxed<EventResult>>;
+type BareHandler = Rc<dyn Fn(WebSocket) -> Boxed<()>>;
 pub(super) type RequestHandler = Rc<dyn Fn(Request) -> Boxed<Response>>;
 
 /// What is registered for one route.
@@ -47,6 +53,7 @@ pub(super) struct Handlers {
     pub(super) rooms: Option<RoomsHandler>,
     pub(super) transform: Option<Transformer>,
     pub(super) hooks: HashMap<Interest, Hook>,
+    pub(super) bare: Option<BareHandler>,
 }
 
 impl Handlers {
@@ -137,6 +144,44 @@ impl App {
             }
         };
         start(&shard, work);
+    }
+
+    /// A connection of a bare route.
+    pub(super) fn bare(
+        &self,
+        route: usize,
+        websocket: WebSocket,
+        leash: Arc<Leash>,
+        address: Option<IpAddr>,
+    ) {
+        let Some(shard) = self.shard() else { return };
+        let handler = self
+            .routes
+            .get(route)
+            .and_then(|handlers| handlers.bare.clone());
+        let weak = Rc::downgrade(&shard);
+        let work = async move {
+            match (
+                websocket
+                    .run(async |ticket| ticket.accept(Accept::default()))
+                    .await,
+                handler,
+            ) {
+                (Ok(websocket), Some(handler)) => handler(websocket).await,
+                (Ok(_), None) => {}
+                (Err(error), _) => {
+                    log::debug!(target: "smartsocket:server", "no WebSocket: {error}");
+                }
+            }
+        };
+        let counted = async move {
+            guarded(Box::pin(work)).await;
+            drop(leash);
+            if let Some(shard) = weak.upgrade() {
+                shard.hub.borrow_mut().release(address);
+            }
+        };
+        shard.executor.spawn(counted).detach();
     }
 
     /// A plain HTTP request.

@@ -3,8 +3,10 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,13 +15,16 @@ use async_io::Timer;
 use futures_io::{AsyncRead as _, AsyncWrite as _};
 use futures_lite::future::{poll_fn, yield_now};
 use smartsocket_core::hub::{AckToken, Answer, ConnId, Event, Hub, Output};
+use smartsocket_core::websocket::{Accept, Ticket};
 use smartsocket_core::{Fault, Tick};
 
 use super::handlers::App;
 use super::socket::Data;
 use crate::accept::Socket as Accepted;
 use crate::clock::Clock;
+use crate::live::Live;
 use crate::stream::Stream;
+use crate::websocket::WebSocket;
 
 /// One read buffer for all: an idle connection holds none.
 const READ_BUFFER: usize = 64 * 1024;
@@ -36,6 +41,8 @@ pub(super) struct Shard {
     links: RefCell<Vec<Option<Rc<Link>>>>,
     read: RefCell<Vec<u8>>,
     pub(super) executor: Rc<LocalExecutor<'static>>,
+    /// Connections that were given away.
+    pub(super) live: Arc<Live>,
     /// Outputs are being dealt with further up the stack.
     draining: Cell<bool>,
     /// Outputs wait that nobody deals with yet.
@@ -51,7 +58,9 @@ pub(super) struct Shard {
 /// A connection's socket and what its task is to do with it.
 pub(super) struct Link {
     id: ConnId,
-    stream: RefCell<Stream>,
+    /// Given away with a connection of a bare route.
+    stream: RefCell<Option<Stream>>,
+    address: Option<IpAddr>,
     want_write: Cell<bool>,
     shutdown: Cell<bool>,
     paused: Cell<bool>,
@@ -74,6 +83,7 @@ impl Shard {
         make: impl FnOnce(Tick, u64) -> Hub,
         app: App,
         executor: Rc<LocalExecutor<'static>>,
+        live: Arc<Live>,
     ) -> Self {
         let clock = Clock::start();
         Self {
@@ -83,6 +93,7 @@ impl Shard {
             links: RefCell::default(),
             read: RefCell::new(vec![0; READ_BUFFER]),
             executor,
+            live,
             draining: Cell::new(false),
             kicked: Cell::new(false),
             flusher: Cell::new(None),
@@ -103,7 +114,7 @@ impl Shard {
     }
 
     /// Takes a socket in.
-    pub(super) fn open(self: &Rc<Self>, socket: Accepted, address: Option<std::net::IpAddr>) {
+    pub(super) fn open(self: &Rc<Self>, socket: Accepted, address: Option<IpAddr>) {
         let accepted = self.hub.borrow_mut().accept(self.now(), address);
         let id = match accepted {
             Ok(id) => id,
@@ -123,7 +134,8 @@ impl Shard {
         };
         let link = Rc::new(Link {
             id,
-            stream: RefCell::new(stream),
+            stream: RefCell::new(Some(stream)),
+            address,
             want_write: Cell::new(false),
             shutdown: Cell::new(false),
             paused: Cell::new(false),
@@ -179,26 +191,7 @@ impl Shard {
 
     /// Reads once and deals with it.
     fn poll_read(&self, link: &Link, cx: &mut Context<'_>) -> Poll<bool> {
-        let fill = self.hub.borrow_mut().take_fill(link.id);
-        let result = match fill {
-            Some(mut fill) => {
-                let result = link.stream.borrow_mut().poll_fill(cx, &mut fill.buf);
-                let now = self.now();
-                self.hub.borrow_mut().handle_fill(now, link.id, fill);
-                result
-            }
-            None => {
-                let mut buf = self.read.borrow_mut();
-                let result = Pin::new(&mut *link.stream.borrow_mut()).poll_read(cx, &mut buf);
-                if let Poll::Ready(Ok(n @ 1..)) = result {
-                    let now = self.now();
-                    self.hub
-                        .borrow_mut()
-                        .handle_bytes(now, link.id, &mut buf[..n]);
-                }
-                result
-            }
-        };
+        let result = self.read(link, cx);
         let read = match result {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Ok(0)) => {
@@ -216,6 +209,33 @@ impl Shard {
         };
         self.drain();
         Poll::Ready(read)
+    }
+
+    fn read(&self, link: &Link, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut stream = link.stream.borrow_mut();
+        let Some(stream) = stream.as_mut() else {
+            return Poll::Pending;
+        };
+        let fill = self.hub.borrow_mut().take_fill(link.id);
+        match fill {
+            Some(mut fill) => {
+                let result = stream.poll_fill(cx, &mut fill.buf);
+                let now = self.now();
+                self.hub.borrow_mut().handle_fill(now, link.id, fill);
+                result
+            }
+            None => {
+                let mut buf = self.read.borrow_mut();
+                let result = Pin::new(stream).poll_read(cx, &mut buf);
+                if let Poll::Ready(Ok(n @ 1..)) = result {
+                    let now = self.now();
+                    self.hub
+                        .borrow_mut()
+                        .handle_bytes(now, link.id, &mut buf[..n]);
+                }
+                result
+            }
+        }
     }
 
     fn fault(&self, link: &Link, error: &io::Error) {
@@ -237,7 +257,10 @@ impl Shard {
                 count += 1;
             }
             let mut stream = link.stream.borrow_mut();
-            let stream = Pin::new(&mut *stream);
+            let Some(stream) = stream.as_mut() else {
+                return link.want_write.set(false);
+            };
+            let stream = Pin::new(stream);
             let result = match &slices[..count] {
                 [] => break,
                 [one] => stream.poll_write(cx, one),
@@ -269,10 +292,11 @@ impl Shard {
         }
         link.want_write.set(false);
         if link.shutdown.get() {
-            let closed = Pin::new(&mut *link.stream.borrow_mut()).poll_close(cx);
-            if closed.is_ready() {
-                link.shutdown.set(false);
-            }
+            let closed = match link.stream.borrow_mut().as_mut() {
+                Some(stream) => Pin::new(stream).poll_close(cx).is_ready(),
+                None => true,
+            };
+            link.shutdown.set(!closed);
         }
         // Room in the wire lets more onto it, and ends may have been waiting.
         self.kick();
@@ -307,16 +331,13 @@ impl Shard {
                 Output::Close(id) => {
                     self.with_link(id, |link| {
                         let mut cx = Context::from_waker(Waker::noop());
-                        let _ = Pin::new(&mut *link.stream.borrow_mut()).poll_close(&mut cx);
+                        if let Some(stream) = link.stream.borrow_mut().as_mut() {
+                            let _ = Pin::new(stream).poll_close(&mut cx);
+                        }
                         link.done.set(true);
                         link.wake();
                     });
-                    let mut links = self.links.borrow_mut();
-                    if let Some(place) = links.get_mut(id.slot())
-                        && place.as_ref().is_some_and(|link| link.id == id)
-                    {
-                        *place = None;
-                    }
+                    self.forget(id);
                 }
                 Output::Event(Event::Turn(turn)) => self.app.turn(turn),
                 Output::Event(Event::Answered { token, answer }) => {
@@ -326,6 +347,7 @@ impl Shard {
                     }
                 }
                 Output::Event(Event::Request(id, ticket)) => self.app.request(id, ticket),
+                Output::Event(Event::Bare(id, ticket)) => self.give_away(id, ticket),
                 // One hub has nobody to tell.
                 Output::Cluster(_) => {}
             }
@@ -337,6 +359,43 @@ impl Shard {
             && let Some(sleeper) = self.sleeper.take()
         {
             sleeper.wake();
+        }
+    }
+
+    /// A connection of a bare route gets a driver of its own.
+    fn give_away(&self, id: ConnId, ticket: Ticket) {
+        let link = self.links.borrow().get(id.slot()).cloned().flatten();
+        let Some(link) = link.filter(|link| link.id == id) else {
+            return;
+        };
+        let Some((mut machine, route)) = self.hub.borrow_mut().detach(id) else {
+            return;
+        };
+        link.done.set(true);
+        link.wake();
+        self.forget(id);
+        // The read that brought the request may be going on up the stack.
+        let stream = link
+            .stream
+            .try_borrow_mut()
+            .ok()
+            .and_then(|mut stream| stream.take());
+        let Some(stream) = stream else {
+            return self.hub.borrow_mut().release(link.address);
+        };
+        machine.decide(self.now(), ticket.accept(Accept::default()));
+        let leash = self.live.add(None);
+        let mut websocket = WebSocket::over_socket(stream, self.clock, machine);
+        websocket.set_leash(Arc::clone(&leash));
+        self.app.bare(route, websocket, leash, link.address);
+    }
+
+    fn forget(&self, id: ConnId) {
+        let mut links = self.links.borrow_mut();
+        if let Some(place) = links.get_mut(id.slot())
+            && place.as_ref().is_some_and(|link| link.id == id)
+        {
+            *place = None;
         }
     }
 
