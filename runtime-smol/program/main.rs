@@ -5,6 +5,7 @@
 //! its own.
 #![forbid(unsafe_code)]
 
+mod application;
 mod bench;
 mod connect;
 mod explain;
@@ -61,7 +62,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run a server: WebSocket echo on /echo, a console page on /, health on /healthz
+    /// Run a realtime server: SmartSocket, Ignis, RNode, MB and echo, with a console page
     Serve(serve::Serve),
     /// Connect to a server: lines of stdin go out, messages come to stdout
     Connect(connect::Connect),

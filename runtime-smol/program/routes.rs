@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use serde::Serialize;
-use smartsocket_smol::http::Response;
+use smartsocket_smol::http::{Request, Response};
 use smartsocket_smol::{Accept, Decision, Ticket};
 
 /// The page on `/`.
@@ -39,18 +39,29 @@ impl Status {
         Counted(Arc::clone(&self.connections))
     }
 
-    /// Answers a request.
+    /// Answers a request, of a server that only echoes.
     pub(crate) fn decide(&self, ticket: Ticket) -> Decision {
-        let request = ticket.request();
+        if ticket.is_upgrade() && ticket.request().path() == "/echo" {
+            return ticket.accept(Accept::default());
+        }
+        let connections = self.connections.load(Ordering::Relaxed);
+        let response = self.answer(ticket.request(), connections);
+        ticket.respond(response)
+    }
+
+    /// Answers a plain request.
+    pub(crate) fn answer(&self, request: &Request, connections: usize) -> Response {
         let method = request.method();
         let reading = matches!(method, "GET" | "HEAD");
         let response = match request.path() {
-            "/echo" if ticket.is_upgrade() => return ticket.accept(Accept::default()),
-            "/echo" if method == "GET" => upgrade_required(),
-            "/echo" => not_allowed("GET"),
             "/" if reading => page(),
-            "/healthz" if reading => self.health(),
+            "/healthz" if reading => self.health(connections),
             "/" | "/healthz" => not_allowed("GET, HEAD"),
+            "/rnode" if method == "GET" => error(400, "WebSocket upgrade required"),
+            "/chat" | "/ws" | "/rnode" | "/mb" | "/echo" | "/pub" | "/sub" => match method {
+                "GET" => upgrade_required(),
+                _ => not_allowed("GET"),
+            },
             _ => error(404, "nothing is here: try /, /echo or /healthz"),
         };
         log::debug!(
@@ -59,10 +70,10 @@ impl Status {
             request.path(),
             response.status()
         );
-        ticket.respond(response)
+        response
     }
 
-    fn health(&self) -> Response {
+    fn health(&self, connections: usize) -> Response {
         #[derive(Serialize)]
         struct Health {
             status: &'static str,
@@ -74,7 +85,7 @@ impl Status {
             200,
             &Health {
                 status: "ok",
-                connections: self.connections.load(Ordering::Relaxed),
+                connections,
                 uptime: self.started.elapsed().as_secs(),
                 version: env!("CARGO_PKG_VERSION"),
             },

@@ -11,6 +11,7 @@ use smartsocket_smol::deflate::Deflate;
 use smartsocket_smol::tls::{ServerTls, TlsError};
 use smartsocket_smol::{Config, Server, Stopper, WebSocket, block_on};
 
+use crate::application;
 use crate::explain::{Failure, last_part};
 use crate::output::note;
 use crate::routes::Status;
@@ -18,10 +19,19 @@ use crate::target::read;
 use crate::values::positive_size;
 
 const NOTES: &str = "\
-Paths:
-  /echo      WebSocket that sends every message back
-  /          console page for trying it in a browser
-  /healthz   {\"status\":\"ok\",...}
+WebSocket paths:
+  /, /chat   SmartSocket: events echo, message, join, leave, say
+  /ws        Ignis; on loopback, the token \"dev\" authenticates
+  /rnode     RNode; rooms are made by POST /websocket/rooms
+  /mb        MB Server Node: topics, requests
+  /echo      every message comes back
+  /pub, /sub what is sent to the one comes to all of the other
+
+HTTP paths:
+  /                   console page for trying it in a browser
+  /healthz            {\"status\":\"ok\",...}
+  /metrics            figures, as JSON or for Prometheus
+  /websocket/rooms    rooms and clients of /rnode; see the README
 
 Signals:
   SIGINT, SIGTERM   close every connection with 1001, then end; a second one ends at once
@@ -97,45 +107,80 @@ impl Serve {
         };
         let tls = pair.as_ref().map(Pair::load).transpose()?;
         let secure = tls.is_some();
-        let config = Config {
+        if self.shards > 1 {
+            return self.echo_only(tls, pair);
+        }
+        let loopback = self
+            .addresses()?
+            .iter()
+            .all(|address| address.ip().is_loopback());
+        let options = application::Options {
             max_message: self.max_message,
-            deflate: Some(Deflate::default()),
-            server_tls: tls.clone(),
-            ..Config::default()
+            dev_token: loopback,
         };
         let status = Status::new();
-        let deciding = status.clone();
-        let server = self
-            .bind()?
-            .config(config)
-            .shards(self.shards.into())
-            .on_request(move |ticket| std::future::ready(deciding.decide(ticket)));
-        let Some(address) = server.local_addr() else {
-            return Err(Failure::new("the system does not tell the address in use"));
-        };
+        let answering = status.clone();
+        let builder = Server::builder()
+            .config(|config| config.listener.server_tls = tls.clone())
+            .on_request(move |request, io| {
+                std::future::ready(answering.answer(&request, io.stats().connections))
+            });
+        let server = application::routes(builder, &options)
+            .bind(&self.addresses()?[..])
+            .map_err(|error| self.explain(&error))?;
+        let address = told(server.local_addr())?;
         // Before the ready line: who reads it may send a signal at once.
         listen_to_signals(server.stopper(), tls.zip(pair))
             .map_err(|error| Failure::new(format!("cannot listen to signals: {error}")))?;
-        if !secure && !address.ip().is_loopback() {
+        warn_of_others(secure, address);
+        if options.dev_token {
             note(
-                "warning: other machines can connect, and nothing is encrypted: \
-                 add --tls-cert and --tls-key, or put a TLS proxy before it",
+                "note: the token \"dev\" authenticates on /ws, since only this machine can connect",
             );
         }
         let scheme = if secure { "wss" } else { "ws" };
         note(&format!("listening on {scheme}://{address}"));
+        block_on(server.run()).map_err(|error| Failure::new(format!("cannot serve: {error}")))?;
+        Ok(0)
+    }
+
+    /// Rooms and users are on one thread: several threads only echo.
+    fn echo_only(&self, tls: Option<ServerTls>, pair: Option<Pair>) -> Result<u8, Failure> {
+        let secure = tls.is_some();
+        let status = Status::new();
+        let deciding = status.clone();
+        let server = Server::bind(&self.addresses()?[..])
+            .map_err(|error| self.explain(&error))?
+            .config(Config {
+                max_message: self.max_message,
+                deflate: Some(Deflate::default()),
+                server_tls: tls.clone(),
+                ..Config::default()
+            })
+            .shards(self.shards.into())
+            .on_request(move |ticket| std::future::ready(deciding.decide(ticket)));
+        let address = told(server.local_addr())?;
+        listen_to_signals(server.stopper(), tls.zip(pair))
+            .map_err(|error| Failure::new(format!("cannot listen to signals: {error}")))?;
+        warn_of_others(secure, address);
+        note(&format!(
+            "note: with --shards {} only /echo is served",
+            self.shards
+        ));
+        let scheme = if secure { "wss" } else { "ws" };
+        note(&format!("listening on {scheme}://{address}"));
         block_on(server.run(async move |websocket: WebSocket| {
             let counted = status.count();
-            echo(websocket).await;
+            application::echo(websocket).await;
             drop(counted);
         }))
         .map_err(|error| Failure::new(format!("cannot serve: {error}")))?;
         Ok(0)
     }
 
-    fn bind(&self) -> Result<Server, Failure> {
+    fn addresses(&self) -> Result<Vec<SocketAddr>, Failure> {
         let host = self.host.trim_start_matches('[').trim_end_matches(']');
-        let addresses: Vec<SocketAddr> = (host, self.port)
+        Ok((host, self.port)
             .to_socket_addrs()
             .map_err(|error| {
                 Failure::new(format!(
@@ -144,8 +189,7 @@ impl Serve {
                     last_part(&error.to_string())
                 ))
             })?
-            .collect();
-        Server::bind(&addresses[..]).map_err(|error| self.explain(&error))
+            .collect())
     }
 
     /// Why the port cannot be had.
@@ -196,17 +240,16 @@ impl Pair {
     }
 }
 
-/// Sends every message back; answers to messages that came together leave
-/// together.
-async fn echo(mut websocket: WebSocket) {
-    log::debug!(target: "smartsocket:server", "a connection opened");
-    while let Some(Ok(message)) = websocket.recv().await {
-        if websocket.send(message).await.is_err() {
-            break;
-        }
-    }
-    if let Some(closed) = websocket.closed() {
-        log::debug!(target: "smartsocket:server", "a connection ended: {closed}");
+fn told(address: Option<SocketAddr>) -> Result<SocketAddr, Failure> {
+    address.ok_or_else(|| Failure::new("the system does not tell the address in use"))
+}
+
+fn warn_of_others(secure: bool, address: SocketAddr) {
+    if !secure && !address.ip().is_loopback() {
+        note(
+            "warning: other machines can connect, and nothing is encrypted: \
+             add --tls-cert and --tls-key, or put a TLS proxy before it",
+        );
     }
 }
 

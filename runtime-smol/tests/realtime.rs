@@ -335,15 +335,16 @@ fn ignis_and_rnode_clients_are_served_at_once() {
 #[test]
 fn a_bare_route_gives_its_connections_away_and_counts_them() {
     let server = Running::start(|| {
-        Server::builder()
-            .max_connections(1)
-            .bare(Route::bare("/echo"), async |mut ws: WebSocket| {
+        Server::builder().max_connections(1).bare(
+            Route::bare("/echo"),
+            async |mut ws: WebSocket| {
                 while let Some(Ok(message)) = ws.recv().await {
                     if ws.send(message).await.is_err() {
                         break;
                     }
                 }
-            })
+            },
+        )
     });
     block_on(async {
         for _ in 0..3 {
@@ -354,7 +355,9 @@ fn a_bare_route_gives_its_connections_away_and_counts_them() {
             }
             let url = format!("ws://{}/echo", server.address);
             assert!(WebSocket::connect(&url).await.is_err(), "one is inside");
-            ws.close(smartsocket_smol::CloseCode::NORMAL, "").await.unwrap();
+            ws.close(smartsocket_smol::CloseCode::NORMAL, "")
+                .await
+                .unwrap();
             // Its place is free once the server has seen the end.
             Timer::after(Duration::from_millis(50)).await;
         }

@@ -145,10 +145,10 @@ impl Builder {
     /// Answers plain HTTP requests that nothing else answers.
     pub fn on_request<H, F>(mut self, handler: H) -> Self
     where
-        H: Fn(Request) -> F + 'static,
+        H: Fn(Request, Io) -> F + 'static,
         F: Future<Output = Response> + 'static,
     {
-        self.request = Some(Rc::new(move |request| Box::pin(handler(request))));
+        self.request = Some(Rc::new(move |request, io| Box::pin(handler(request, io))));
         self
     }
 

@@ -37,7 +37,7 @@ type Transformer =
     Rc<dyn Fn(Socket, Utf8Bytes, Option<Json>) -> Boxed<Option<(Utf8Bytes, Option<Json>)>>>;
 type Hook = Rc<dyn Fn(EventData) -> Boxed<EventResult>>;
 type BareHandler = Rc<dyn Fn(WebSocket) -> Boxed<()>>;
-pub(super) type RequestHandler = Rc<dyn Fn(Request) -> Boxed<Response>>;
+pub(super) type RequestHandler = Rc<dyn Fn(Request, Io) -> Boxed<Response>>;
 
 /// What is registered for one route.
 #[derive(Default)]
@@ -188,11 +188,12 @@ impl App {
     pub(super) fn request(&self, id: ConnId, ticket: Ticket) {
         let Some(shard) = self.shard() else { return };
         let handler = self.request.clone();
+        let io = Io::new(&shard);
         let weak = Rc::downgrade(&shard);
         let work = async move {
             let response = match handler {
                 Some(handler) => {
-                    let answer = AssertUnwindSafe(handler(ticket.request().clone()));
+                    let answer = AssertUnwindSafe(handler(ticket.request().clone(), io));
                     answer
                         .catch_unwind()
                         .await

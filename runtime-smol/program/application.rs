@@ -1,0 +1,150 @@
+//! The built-in application: what every route does until you write your own.
+//!
+//! It uses the public API only, and is meant to be read as an example of it.
+
+use serde::Deserialize;
+use serde_json::json;
+use smartsocket_smol::hub::{Identity, Route};
+use smartsocket_smol::realtime::{Builder, Routes};
+use smartsocket_smol::{Message, WebSocket};
+
+/// The token that Ignis clients show, as long as nothing else judges them.
+pub(crate) const DEV_TOKEN: &str = "dev";
+
+/// Options that every route has.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub(crate) max_message: usize,
+    /// Whether clients may authenticate with [`DEV_TOKEN`].
+    pub(crate) dev_token: bool,
+}
+
+/// Adds the routes to a server.
+pub(crate) fn routes(builder: Builder, options: &Options) -> Builder {
+    let limited = |mut route: Route| {
+        route.websocket.max_message = route.websocket.max_message.min(options.max_message);
+        route
+    };
+    // Ignis's own limit is 128 KiB; the rest take what was asked for.
+    let open = |mut route: Route| {
+        route.websocket.max_message = options.max_message;
+        route
+    };
+    let dev_token = options.dev_token;
+    builder
+        .route(open(Route::smartsocket("/")), smartsocket)
+        .route(open(Route::smartsocket("/chat")), smartsocket)
+        .route(limited(Route::ignis("/ws")), |ws| ignis(ws, dev_token))
+        .route(open(Route::rnode("/rnode")), |_| {})
+        .route(open(Route::header_line("/mb")), |_| {})
+        .bare(open(Route::bare("/echo")), echo)
+        .route(open(subscribers()), |_| {})
+        .route(open(Route::raw("/pub")), publishers)
+}
+
+#[derive(Deserialize)]
+struct InRoom {
+    room: String,
+    #[serde(default)]
+    data: serde_json::Value,
+}
+
+/// SmartSocket: `echo`, `message` to everybody, and rooms.
+fn smartsocket(routes: &mut Routes) {
+    routes.on("echo", async |_, data, ack| {
+        let _ = ack.send(data);
+    });
+    routes.on("message", async |socket, data, ack| {
+        let everybody = socket.io().namespace(&socket.namespace());
+        let _ = everybody.emit("message", data);
+        let _ = ack.send(json!({ "success": true }));
+    });
+    routes.on("join", async |socket, data, ack| {
+        let _ = ack.send(match data.to::<InRoom>() {
+            Ok(InRoom { room, .. }) => match socket.join(&room) {
+                Ok(()) => json!({ "success": true }),
+                Err(error) => json!({ "error": error.to_string() }),
+            },
+            Err(_) => json!({ "error": "expected {\"room\":...}" }),
+        });
+    });
+    routes.on("leave", async |socket, data, ack| {
+        let left = data
+            .to::<InRoom>()
+            .is_ok_and(|data| socket.leave(&data.room));
+        let _ = ack.send(json!({ "success": left }));
+    });
+    routes.on("say", async |socket, data, ack| {
+        let Ok(InRoom { room, data }) = data.to::<InRoom>() else {
+            let _ = ack.send(json!({ "error": "expected {\"room\":...,\"data\":...}" }));
+            return;
+        };
+        let is_member = socket.rooms().contains(&room);
+        if is_member {
+            let members = socket.io().room(&socket.namespace(), &room);
+            let _ = members.emit("say", data);
+        }
+        let _ = ack.send(json!({ "success": is_member }));
+    });
+    // Any other event is well as it is.
+    routes.on_any(async |_, _, ack| {
+        let _ = ack.send(json!({ "success": true }));
+    });
+}
+
+/// Ignis: who has the token may join any room, and speak in it.
+fn ignis(routes: &mut Routes, dev_token: bool) {
+    #[derive(Deserialize)]
+    struct Credentials {
+        token: String,
+    }
+    routes.authenticate(async move |_, data| {
+        let credentials = data.to::<Credentials>().ok()?;
+        (dev_token && credentials.token == DEV_TOKEN).then(Identity::default)
+    });
+    routes.validate_rooms(async |_, rooms| rooms);
+    routes.on("echo", async |socket, data, _| {
+        let _ = socket.emit("echo", data);
+    });
+    routes.on("say", async |socket, data, _| {
+        if let Ok(InRoom { room, data }) = data.to::<InRoom>()
+            && socket.rooms().contains(&room)
+        {
+            let members = socket.io().room(&socket.namespace(), &room);
+            let _ = members.emit("say", data);
+        }
+    });
+}
+
+/// Who connects here gets everything published.
+fn subscribers() -> Route {
+    let mut route = Route::raw("/sub");
+    route.default_rooms = vec!["all".into()];
+    route
+}
+
+/// What comes here goes to all subscribers as it is.
+fn publishers(routes: &mut Routes) {
+    routes.on_binary(async |socket, data| {
+        socket.io().send_room("/sub", "all", Message::Binary(data));
+    });
+    routes.on_any(async |socket, event, _| {
+        if let Some(text) = event.raw {
+            socket.io().send_room("/sub", "all", Message::Text(text));
+        }
+    });
+}
+
+/// Sends every message back; answers to messages that came together leave
+/// together.
+pub(crate) async fn echo(mut websocket: WebSocket) {
+    log::debug!(target: "smartsocket:server", "a connection opened");
+    while let Some(Ok(message)) = websocket.recv().await {
+        if websocket.send(message).await.is_err() {
+            break;
+        }
+    }
+    if let Some(closed) = websocket.closed() {
+        log::debug!(target: "smartsocket:server", "a connection ended: {closed}");
+    }
+}
