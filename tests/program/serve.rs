@@ -17,7 +17,12 @@ fn one_line_tells_where_it_listens() {
     server.program.signal(Signal::TERM);
     let ended = server.program.wait();
     assert_eq!((ended.code, ended.text()), (Some(0), ""));
-    assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+    let lines: Vec<_> = ended.stderr.lines().collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(
+        lines[0].starts_with("note: the token \"dev\" authenticates"),
+        "{lines:?}"
+    );
 }
 
 #[test]
