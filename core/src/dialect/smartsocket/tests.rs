@@ -366,6 +366,32 @@ fn what_a_generation_b_client_sends_back_is_not_taken_for_an_event() {
     );
 }
 
+/// It parses what it hears and writes it again, and packs what gets long.
+#[test]
+fn an_echo_in_other_words_is_one() {
+    let dialect = crate::dialect::Dialect::SmartSocket(SmartSocket::default());
+    let mut memory = crate::dialect::Memory::default();
+    let hello = Message::text(r#"{"event":"connected"}"#);
+    assert_eq!(dialect.decode(&mut memory, hello), Incoming::Nothing);
+
+    let said = Message::text(r#"{"event":"news","data":{"a": 1.0, "b": "\u00e9"}}"#);
+    let back = Message::text(r#"{"event":"news","data":{"a":1,"b":"é"}}"#);
+    dialect.sent(&mut memory, &said);
+    assert_eq!(dialect.decode(&mut memory, back), Incoming::Nothing);
+
+    let long = format!(r#"{{"event":"news","data":"{}"}}"#, "y".repeat(2_000));
+    let said = Message::text(long.as_str());
+    dialect.sent(&mut memory, &said);
+    let mut back = vec![1];
+    back.extend((long.len() as u32).to_be_bytes());
+    back.extend(long.bytes());
+    assert_eq!(dialect.decode(&mut memory, back.into()), Incoming::Nothing);
+    assert!(matches!(
+        dialect.decode(&mut memory, said),
+        Incoming::Event(_)
+    ));
+}
+
 #[test]
 fn what_we_say_is_exact() {
     let data = json(r#"{"y": [2]}"#);
