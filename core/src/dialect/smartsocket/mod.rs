@@ -49,7 +49,8 @@ pub enum Format {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SmartSocket {
     /// The longest message that is put together of chunks, or inflated, in
-    /// bytes. Default 1 MiB.
+    /// bytes; also that of all chunks together that wait for others. Default
+    /// 1 MiB.
     pub max_message: usize,
     /// Packets for peers that understand them: messages longer than this, in
     /// bytes, are not sent as text. Default 1,024 (SS-53).
@@ -107,8 +108,12 @@ pub(super) fn decode(
             match packed {
                 Ok(Packed::Whole(text)) => Ok(text),
                 Ok(Packed::Chunk(chunk)) => {
-                    let assembly = &mut memory.get_or_insert_default().assembly;
-                    match assembly.add(&chunk, options.max_message) {
+                    let known = memory.get_or_insert_default();
+                    let added = known.assembly.add(&chunk, options.max_message);
+                    if known.assembly.is_empty() && known.echoes.is_none() {
+                        *memory = None;
+                    }
+                    match added {
                         Ok(Some(text)) => Ok(text),
                         Ok(None) => return Incoming::Nothing,
                         Err(failure) => Err(failure),
