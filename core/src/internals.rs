@@ -237,6 +237,11 @@ impl Dialogue {
         Heard { kind, texts, data }
     }
 
+    /// Notes that a message went to the peer.
+    pub fn sent(&mut self, message: &Message) {
+        self.dialect.sent(&mut self.memory, message);
+    }
+
     pub fn encode_event(&self, name: &str, data: Option<&Json>) -> Vec<Message> {
         let ack = None;
         self.encode(&Outgoing::Event { name, data, ack })

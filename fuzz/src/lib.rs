@@ -8,6 +8,7 @@
 pub mod client;
 pub mod dialect_ignis;
 pub mod dialect_rnode;
+pub mod dialect_smartsocket;
 pub mod differential;
 pub mod extension_header;
 pub mod frame_header;
@@ -36,10 +37,11 @@ static HEAP: &StatsAlloc<std::alloc::System> = &INSTRUMENTED_SYSTEM;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target. Each has a program in `fuzz_targets` and a folder in `corpus`.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 13] = [
     ("client", client::run),
     ("dialect_ignis", dialect_ignis::run),
     ("dialect_rnode", dialect_rnode::run),
+    ("dialect_smartsocket", dialect_smartsocket::run),
     ("differential", differential::run),
     ("extension_header", extension_header::run),
     ("frame_header", frame_header::run),

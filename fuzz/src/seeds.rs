@@ -557,4 +557,101 @@ fn dialects(seeds: &mut Seeds) {
     ] {
         seeds.push(("dialect_rnode", messages.join("\0").into()));
     }
+    smartsocket(seeds);
+}
+
+fn smartsocket(seeds: &mut Seeds) {
+    // Options of all defaults: 1 MiB, 1,024 bytes, zlib, level 6.
+    const DEFAULT: u8 = 6 << 5 | 2 << 2 | 3;
+    const TEXT: u8 = 1;
+    const BINARY: u8 = 0;
+    let mut seed = |options: u8, messages: &[(u8, &[u8])]| {
+        let mut input = vec![options];
+        for (kind, message) in messages {
+            input.push(*kind);
+            input.extend((message.len() as u16).to_be_bytes());
+            input.extend(*message);
+        }
+        seeds.push(("dialect_smartsocket", input));
+    };
+    let texts = |texts: &[&'static str]| -> Vec<(u8, &'static [u8])> {
+        texts.iter().map(|text| (TEXT, text.as_bytes())).collect()
+    };
+    for messages in [
+        &[
+            r#"{"event":"connected"}"#,
+            r#"{"event":"save-data","data":{"name":"J","_ackId":1}}"#,
+            r#"{"event":"ping","data":{"timestamp":1700000000000}}"#,
+            r#"{"event":"disconnect"}"#,
+        ][..],
+        &[
+            r#"{"event":"x","data":{"a":1,"__ackId":"ack_1_1700000000000"}}"#,
+            r#"{"event":"x","data":"hi","ackId":"7"}"#,
+            r#"{"event":"__ack__","data":{"ackId":"ack_1","response":{"success":true}}}"#,
+            r#"{"event":"__ack__","data":{"ackId":1}}"#,
+            r#"{"event":"__ack__","data":{"ackId":"ack_1_1700000000000"}}"#,
+            r#"{"event":"pong","data":{"timestamp":1700000000000}}"#,
+        ],
+        &[
+            r#"{"event":"CONNECT","data":{"namespace":"/chat","apiKey":"k","version":"1","binary":"plain"}}"#,
+            r#" { "data" : [ 1.0 , "\ud83d\ude00" ] , "\u0065vent" : "\u0061\n" } "#,
+        ],
+        &[
+            "",
+            "null",
+            "[]",
+            r#"{"event":""}"#,
+            r#"{"event":"a","event":"b"}"#,
+        ],
+    ] {
+        seed(DEFAULT, &texts(messages));
+        seed(0, &texts(messages));
+    }
+
+    let json = br#"{"event":"a","data":{"x":1}}"#;
+    let zlib = miniz_oxide::deflate::compress_to_vec_zlib(json, 6);
+    let raw = miniz_oxide::deflate::compress_to_vec(json, 6);
+    let plain = [&[1, 0, 0, 0, json.len() as u8], &json[..]].concat();
+    let zlib_packet = [&[3], &zlib[..]].concat();
+    let raw_packet = [&[3], &raw[..]].concat();
+    seed(
+        DEFAULT,
+        &[
+            (BINARY, json),
+            (BINARY, &plain),
+            (BINARY, &zlib_packet),
+            (BINARY, &raw_packet),
+            (BINARY, &zlib),
+        ],
+    );
+    let chunk = |id: u32, total: u32, index: u32, data: &[u8]| {
+        let mut packet = vec![2];
+        for number in [id, total, index, data.len() as u32] {
+            packet.extend(number.to_be_bytes());
+        }
+        packet.extend(data);
+        packet
+    };
+    let compressed = 1 << 31;
+    let packets: Vec<_> = [
+        chunk(1, 3, 2, &json[20..]),
+        chunk(1, 3, 0, &json[..10]),
+        chunk(compressed | 2, 2, 0, &zlib[..10]),
+        chunk(1, 3, 0, &json[..10]),
+        chunk(1, 3, 1, &json[10..20]),
+        chunk(compressed | 2, 2, 1, &zlib[10..]),
+        chunk(3, 2, 1, &[b'x'; 60]),
+        chunk(4, 2, 1, &[b'x'; 60]),
+        chunk(4, 2, 0, &[b'x'; 10]),
+    ]
+    .into();
+    let messages: Vec<(u8, &[u8])> = packets.iter().map(|packet| (BINARY, &packet[..])).collect();
+    seed(DEFAULT, &messages);
+    seed(DEFAULT & !3, &messages);
+    let many: Vec<_> = (0..10).map(|id| chunk(id, 2, 0, b"{")).collect();
+    let messages: Vec<(u8, &[u8])> = many.iter().map(|packet| (BINARY, &packet[..])).collect();
+    seed(DEFAULT, &messages);
+    let bomb = format!(r#"{{"event":"a","data":"{}"}}"#, "y".repeat(200_000));
+    let bomb = miniz_oxide::deflate::compress_to_vec_zlib(bomb.as_bytes(), 9);
+    seed(DEFAULT, &[(BINARY, &bomb)]);
 }

@@ -6,26 +6,21 @@
 //! send every event they receive straight back, which must not be taken for
 //! an event of theirs.
 
+mod echo;
 mod envelope;
 mod packet;
 #[cfg(test)]
 mod tests;
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::hash::{Hash as _, Hasher as _};
-
-use siphasher::sip::SipHasher13;
 
 use crate::message::{Message, Utf8Bytes};
 
 use super::{Context, Failure, Incoming, Outgoing};
+use echo::Echoes;
 use packet::{Assembly, Packed};
-
-/// How many events that went to a client are remembered as ones it may echo.
-const ECHOES: usize = 64;
 
 /// Which binary packets a SmartSocket peer understands; all understand text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -54,7 +49,8 @@ pub enum Format {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SmartSocket {
     /// The longest message that is put together of chunks, or inflated, in
-    /// bytes. Default 1 MiB.
+    /// bytes; also that of all chunks together that wait for others. Default
+    /// 1 MiB.
     pub max_message: usize,
     /// Packets for peers that understand them: messages longer than this, in
     /// bytes, are not sent as text. Default 1,024 (SS-53).
@@ -82,43 +78,22 @@ pub(super) struct Memory {
     /// Chunks of messages that are not whole.
     assembly: Assembly,
     /// It said `connected`: generation B.
-    echoes: bool,
-    /// Events that went to it, by hash, and have not come back.
-    sent: VecDeque<u64>,
+    echoes: Option<Echoes>,
 }
 
 impl Memory {
     /// Notes an event that went to the peer.
     pub(super) fn sent(&mut self, message: &Message) {
-        if let (true, Message::Text(text)) = (self.echoes, message) {
-            if self.sent.len() == ECHOES {
-                self.sent.pop_front();
-            }
-            self.sent.push_back(hash(text));
+        if let (Some(echoes), Message::Text(text)) = (&mut self.echoes, message) {
+            echoes.expect(text);
         }
     }
 
-    /// Whether a message is one of ours that comes back; each does so once.
     fn is_echo(&mut self, text: &str) -> bool {
-        if self.sent.is_empty() {
-            return false;
-        }
-        let hash = hash(text);
-        match self.sent.iter().position(|&sent| sent == hash) {
-            Some(at) => {
-                self.sent.remove(at);
-                true
-            }
-            None => false,
-        }
+        self.echoes
+            .as_mut()
+            .is_some_and(|echoes| echoes.is_one(text))
     }
-}
-
-/// Nobody gains by a collision: a peer's message would be lost to itself.
-fn hash(text: &str) -> u64 {
-    let mut hasher = SipHasher13::new();
-    text.hash(&mut hasher);
-    hasher.finish()
 }
 
 pub(super) fn decode(
@@ -133,8 +108,12 @@ pub(super) fn decode(
             match packed {
                 Ok(Packed::Whole(text)) => Ok(text),
                 Ok(Packed::Chunk(chunk)) => {
-                    let assembly = &mut memory.get_or_insert_default().assembly;
-                    match assembly.add(&chunk, options.max_message) {
+                    let known = memory.get_or_insert_default();
+                    let added = known.assembly.add(&chunk, options.max_message);
+                    if known.assembly.is_empty() && known.echoes.is_none() {
+                        *memory = None;
+                    }
+                    match added {
                         Ok(Some(text)) => Ok(text),
                         Ok(None) => return Incoming::Nothing,
                         Err(failure) => Err(failure),
@@ -156,7 +135,10 @@ fn understand(memory: &mut Option<Box<Memory>>, text: Utf8Bytes) -> Incoming {
     }
     match envelope::decode(text) {
         Ok(envelope::Said::Hello) => {
-            memory.get_or_insert_default().echoes = true;
+            memory
+                .get_or_insert_default()
+                .echoes
+                .get_or_insert_default();
             Incoming::Nothing
         }
         Ok(envelope::Said::Message(incoming)) => incoming,

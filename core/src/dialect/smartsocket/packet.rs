@@ -11,8 +11,8 @@
 //! All numbers are big endian. Compressed is zlib (RFC 1950), which the real
 //! server sends, or raw DEFLATE (RFC 1951), which the real client would.
 
-use alloc::collections::VecDeque;
-use alloc::collections::btree_map::{BTreeMap, Entry};
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -43,8 +43,10 @@ const CHUNK_HEAD: usize = 17;
 const WORTH: (usize, usize) = (85, 100);
 /// Messages of one peer that may be in chunks at the same time.
 const SETS: usize = 8;
-/// Most chunks of one message.
-const MAX_CHUNKS: u32 = 4_096;
+/// So many chunks a message may have, or more if a message may be so long that
+/// they are of this size on average. To keep one costs more than its bytes.
+const FEW_CHUNKS: usize = 1_024;
+const SMALL_CHUNK: usize = 1_024;
 /// Inflating is bounded as in permessage-deflate: so many times the size ...
 const RATIO: usize = 200;
 /// ... but never judged below this.
@@ -57,11 +59,14 @@ pub(super) enum Packed {
     Chunk(Chunk),
 }
 
+/// A part of a message.
 #[derive(Debug, PartialEq)]
 pub(super) struct Chunk {
     id: u32,
     total: u32,
+    /// Less than `total`.
     index: u32,
+    /// Not empty.
     data: Bytes,
 }
 
@@ -98,7 +103,7 @@ fn chunk(rest: &[u8]) -> Option<(u32, u32, u32, &[u8])> {
     let (total, rest) = number(rest)?;
     let (index, rest) = number(rest)?;
     let (size, data) = number(rest)?;
-    let fits = data.len() == size as usize && index < total && total <= MAX_CHUNKS;
+    let fits = data.len() == size as usize && size > 0 && index < total;
     fits.then_some((id, total, index, data))
 }
 
@@ -133,74 +138,97 @@ fn inflate(data: &[u8], max: usize) -> Result<Utf8Bytes, Failure> {
     }
 }
 
-/// Messages whose chunks are coming.
+/// Messages whose chunks are coming, the oldest first.
 #[derive(Debug, Default)]
-pub(super) struct Assembly {
-    sets: VecDeque<Set>,
-    bytes: usize,
-}
+pub(super) struct Assembly(Vec<Set>);
 
 #[derive(Debug)]
 struct Set {
     id: u32,
-    /// Those that came, by index.
-    parts: BTreeMap<u32, Bytes>,
     total: u32,
+    /// The first `next` chunks.
+    begun: Vec<u8>,
+    next: u32,
+    /// Those behind a gap.
+    later: BTreeMap<u32, Box<[u8]>>,
+    /// Bytes of all chunks that came.
+    bytes: usize,
 }
 
 impl Assembly {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.0.iter().map(|set| set.bytes).sum()
+    }
+
     /// Takes a chunk; gives the message when it was the last.
     pub(super) fn add(&mut self, chunk: &Chunk, max: usize) -> Result<Option<Utf8Bytes>, Failure> {
-        let at = match self.sets.iter().position(|set| set.id == chunk.id) {
-            Some(at) if self.sets[at].total == chunk.total => at,
-            // The same id with another total is another message.
-            found => {
-                if let Some(at) = found {
-                    self.drop_set(at);
-                } else if self.sets.len() == SETS {
-                    self.drop_set(0);
-                }
-                self.sets.push_back(Set {
-                    id: chunk.id,
-                    parts: BTreeMap::new(),
-                    total: chunk.total,
-                });
-                self.sets.len() - 1
-            }
-        };
-        if self.bytes + chunk.data.len() > max {
-            self.drop_set(at);
+        let most = FEW_CHUNKS.max(max.div_ceil(SMALL_CHUNK));
+        if chunk.total as usize > most {
             return Err(Failure::TooLong);
         }
-        let set = &mut self.sets[at];
-        if let Entry::Vacant(place) = set.parts.entry(chunk.index) {
-            self.bytes += chunk.data.len();
-            place.insert(chunk.data.clone());
-        }
-        if set.parts.len() < set.total as usize {
-            return Ok(None);
-        }
-        let Some(set) = self.drop_set(at) else {
-            return Ok(None);
+        let found = self.0.iter().position(|set| set.id == chunk.id);
+        let found = found.map(|at| (at, self.0.remove(at)));
+        let (mut at, mut set) = match found {
+            Some((at, set)) if set.total == chunk.total => (at, set),
+            // The same id with another total is another message.
+            _ => (self.0.len(), Set::new(chunk)),
         };
-        let whole = set.parts.values().fold(Vec::new(), |mut whole, part| {
-            whole.extend_from_slice(part);
-            whole
-        });
-        if set.id & COMPRESSED_ID != 0 {
-            inflate(&whole, max).map(Some)
-        } else {
-            text(whole.into()).map(Some)
+        set.add(chunk);
+        if set.bytes > max {
+            return Err(Failure::TooLong);
+        }
+        if set.next == set.total {
+            let whole = set.begun;
+            return if set.id & COMPRESSED_ID != 0 {
+                inflate(&whole, max).map(Some)
+            } else {
+                text(whole.into()).map(Some)
+            };
+        }
+        // What never gets whole must not take the room of others for ever.
+        let mut bytes = self.bytes() + set.bytes;
+        while self.0.len() >= SETS || bytes > max {
+            bytes -= self.0.remove(0).bytes;
+            at = at.saturating_sub(1);
+        }
+        self.0.insert(at, set);
+        Ok(None)
+    }
+}
+
+impl Set {
+    fn new(first: &Chunk) -> Self {
+        Self {
+            id: first.id,
+            total: first.total,
+            begun: Vec::new(),
+            next: 0,
+            later: BTreeMap::new(),
+            bytes: 0,
         }
     }
 
-    fn drop_set(&mut self, at: usize) -> Option<Set> {
-        let set = self.sets.remove(at)?;
-        self.bytes -= set.parts.values().map(Bytes::len).sum::<usize>();
-        if self.sets.is_empty() {
-            self.sets = VecDeque::new();
+    /// Copies a chunk, so as not to keep a packet for it; one that came before
+    /// is passed over.
+    fn add(&mut self, chunk: &Chunk) {
+        if chunk.index < self.next || self.later.contains_key(&chunk.index) {
+            return;
         }
-        Some(set)
+        self.bytes += chunk.data.len();
+        if chunk.index > self.next {
+            self.later.insert(chunk.index, chunk.data[..].into());
+            return;
+        }
+        self.begun.extend_from_slice(&chunk.data);
+        self.next += 1;
+        while let Some(data) = self.later.remove(&self.next) {
+            self.begun.extend_from_slice(&data);
+            self.next += 1;
+        }
     }
 }
 

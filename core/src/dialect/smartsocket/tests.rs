@@ -218,13 +218,14 @@ fn what_is_no_message_is_refused() {
         ("01 00000002 ffff", Failure::InvalidMessage),
         ("01 ffffffff 7b7d", Failure::InvalidMessage),
         ("02 00000001", Failure::InvalidMessage),
-        // No chunk of none, none beyond the last, none of another size.
+        // No chunk of none, none beyond the last, none of another size, none
+        // that is empty.
         (
-            "02 00000001 00000000 00000000 00000000",
+            "02 00000001 00000000 00000000 00000001 7b",
             Failure::InvalidMessage,
         ),
         (
-            "02 00000001 00000001 00000001 00000000",
+            "02 00000001 00000001 00000001 00000001 7b",
             Failure::InvalidMessage,
         ),
         (
@@ -232,8 +233,12 @@ fn what_is_no_message_is_refused() {
             Failure::InvalidMessage,
         ),
         (
-            "02 00000001 ffffffff 00000000 00000001 7b",
+            "02 00000001 00000002 00000000 00000000",
             Failure::InvalidMessage,
+        ),
+        (
+            "02 00000001 ffffffff 00000000 00000001 7b",
+            Failure::TooLong,
         ),
         ("03", Failure::Decompress),
         ("03 789c", Failure::Decompress),
@@ -282,6 +287,38 @@ fn a_bomb_is_refused_before_it_is_inflated() {
     }
 }
 
+#[test]
+fn what_inflates_to_just_the_limit_is_read() {
+    let mut peer = Peer::new();
+    for length in [100, 3_000, 40_000, 65_536, 300_000] {
+        // Hard enough to compress for its ratio to be no matter.
+        let noise = (0_u32..).map(|n| char::from(b'a' + (n.wrapping_mul(n) >> 7) as u8 % 26));
+        let frame = r#"{"event":"a","data":""}"#.len();
+        let noise: String = noise.take(length - frame).collect();
+        let text = format!(r#"{{"event":"a","data":"{noise}"}}"#);
+        let zlib = miniz_oxide::deflate::compress_to_vec_zlib(text.as_bytes(), 6);
+        let raw = miniz_oxide::deflate::compress_to_vec(text.as_bytes(), 6);
+        // Stored, and the end in a block of its own.
+        let mut stored = Vec::new();
+        for block in text.as_bytes().chunks(0xffff) {
+            let size = block.len() as u16;
+            stored.push(0);
+            stored.extend(size.to_le_bytes());
+            stored.extend((!size).to_le_bytes());
+            stored.extend(block);
+        }
+        stored.extend([3, 0]);
+        for packet in [zlib, raw, stored] {
+            let packet = [&[3], &packet[..]].concat();
+            peer.options.max_message = length;
+            let heard = peer.says(packet.clone());
+            assert!(matches!(heard, Incoming::Event(_)), "{length}: {heard:?}");
+            peer.options.max_message = length - 1;
+            assert_eq!(peer.says(packet), Incoming::Invalid(Failure::TooLong));
+        }
+    }
+}
+
 fn chunk(id: u32, total: u32, index: u32, data: &[u8]) -> Vec<u8> {
     let mut packet = vec![2];
     for number in [id, total, index, data.len() as u32] {
@@ -312,16 +349,98 @@ fn chunks_come_in_any_order_and_twice() {
 }
 
 #[test]
+fn a_chunk_that_comes_twice_counts_once() {
+    let mut peer = Peer::new();
+    peer.options.max_message = 12;
+    for _ in 0..3 {
+        let first = chunk(1, 2, 0, b"{\"event\":");
+        assert_eq!(peer.says(first), Incoming::Nothing);
+    }
+    let last = chunk(1, 2, 1, b"1}");
+    assert_eq!(
+        peer.says(last),
+        Incoming::Invalid(Failure::InvalidMessage),
+        "whole, but no name"
+    );
+}
+
+#[test]
+fn a_chunk_of_another_message_of_that_id_begins_anew() {
+    let mut peer = Peer::new();
+    let parts = [&b"{\"event\":"[..], b"\"a\"}"];
+    assert_eq!(peer.says(chunk(1, 3, 1, b"old")), Incoming::Nothing);
+    assert_eq!(peer.says(chunk(1, 2, 0, parts[0])), Incoming::Nothing);
+    assert_eq!(
+        peer.says(chunk(1 | 1 << 31, 2, 1, b"packed")),
+        Incoming::Nothing,
+        "compressed, and so another"
+    );
+    assert_eq!(peer.says(chunk(1, 2, 1, parts[1])), event("a", None, None));
+}
+
+#[test]
+fn what_is_whole_leaves_nothing_behind() {
+    let mut peer = Peer::new();
+    assert_eq!(peer.says(chunk(1, 2, 0, b"{\"event\":")), Incoming::Nothing);
+    assert!(peer.memory.is_some());
+    assert_eq!(peer.says(chunk(1, 2, 1, b"\"a\"}")), event("a", None, None));
+    assert!(peer.memory.is_none());
+    peer.options.max_message = 1;
+    assert_eq!(
+        peer.says(chunk(1, 2, 1, b"\"a\"}")),
+        Incoming::Invalid(Failure::TooLong)
+    );
+    assert!(peer.memory.is_none());
+
+    let hello = r#"{"event":"connected"}"#;
+    assert_eq!(peer.says(hello), Incoming::Nothing);
+    assert_eq!(
+        peer.says(chunk(1, 1, 0, b"{")),
+        Incoming::Invalid(Failure::InvalidMessage)
+    );
+    assert!(peer.memory.is_some());
+}
+
+/// The rest of a message that was too long is never whole, and must not take
+/// the room of those after it.
+#[test]
+fn after_a_message_that_is_too_long_others_fit_again() {
+    let mut peer = Peer::new();
+    peer.options.max_message = 1_000;
+    let heard: Vec<_> = (0..15)
+        .map(|index| peer.says(chunk(1, 15, index, &[b'x'; 100])))
+        .collect();
+    let refused = heard.iter().filter(|heard| **heard != Incoming::Nothing);
+    assert_eq!(
+        refused.collect::<Vec<_>>(),
+        [&Incoming::Invalid(Failure::TooLong)]
+    );
+    let text = format!(r#"{{"event":"a","data":"{}"}}"#, "y".repeat(900));
+    let (begin, end) = text.split_at(500);
+    assert_eq!(
+        peer.says(chunk(2, 2, 0, begin.as_bytes())),
+        Incoming::Nothing
+    );
+    let heard = peer.says(chunk(2, 2, 1, end.as_bytes()));
+    assert!(matches!(heard, Incoming::Event(_)), "{heard:?}");
+}
+
+#[test]
 fn chunks_are_bounded_in_bytes_and_in_messages() {
     let mut peer = Peer::new();
     peer.options.max_message = 1_000;
     assert_eq!(peer.says(chunk(1, 3, 0, &[b'x'; 600])), Incoming::Nothing);
+    assert_eq!(peer.says(chunk(2, 3, 0, &[b'x'; 300])), Incoming::Nothing);
+    assert_eq!(peer.says(chunk(3, 3, 0, &[b'x'; 101])), Incoming::Nothing);
+    // All that wait count together, so the first had to go.
+    let assembly = &peer.memory.as_ref().unwrap().assembly;
+    assert_eq!(assembly.bytes(), 401);
     assert_eq!(
-        peer.says(chunk(2, 3, 0, &[b'x'; 600])),
+        peer.says(chunk(2, 3, 1, &[b'x'; 701])),
         Incoming::Invalid(Failure::TooLong),
-        "all that wait count together"
+        "too long by itself"
     );
-    assert_eq!(peer.says(chunk(1, 3, 1, &[b'x'; 400])), Incoming::Nothing);
+    assert_eq!(peer.memory.as_ref().unwrap().assembly.bytes(), 101);
 
     let mut peer = Peer::new();
     for id in 0..9 {
@@ -364,6 +483,32 @@ fn what_a_generation_b_client_sends_back_is_not_taken_for_an_event() {
         meant,
         "each comes back once"
     );
+}
+
+/// It parses what it hears and writes it again, and packs what gets long.
+#[test]
+fn an_echo_in_other_words_is_one() {
+    let dialect = crate::dialect::Dialect::SmartSocket(SmartSocket::default());
+    let mut memory = crate::dialect::Memory::default();
+    let hello = Message::text(r#"{"event":"connected"}"#);
+    assert_eq!(dialect.decode(&mut memory, hello), Incoming::Nothing);
+
+    let said = Message::text(r#"{"event":"news","data":{"a": 1.0, "b": "\u00e9"}}"#);
+    let back = Message::text(r#"{"event":"news","data":{"a":1,"b":"é"}}"#);
+    dialect.sent(&mut memory, &said);
+    assert_eq!(dialect.decode(&mut memory, back), Incoming::Nothing);
+
+    let long = format!(r#"{{"event":"news","data":"{}"}}"#, "y".repeat(2_000));
+    let said = Message::text(long.as_str());
+    dialect.sent(&mut memory, &said);
+    let mut back = vec![1];
+    back.extend((long.len() as u32).to_be_bytes());
+    back.extend(long.bytes());
+    assert_eq!(dialect.decode(&mut memory, back.into()), Incoming::Nothing);
+    assert!(matches!(
+        dialect.decode(&mut memory, said),
+        Incoming::Event(_)
+    ));
 }
 
 #[test]
@@ -527,6 +672,8 @@ proptest! {
         let text = format!("[{}]", list.join(","));
         prop_assume!(text.len() < 1 << 20);
         let Ok(data) = Json::parse(text) else { return Ok(()) };
+        // The envelope around it counts too.
+        prop_assume!(Json::parse(format!("[[{data}]]")).is_ok());
         let options = SmartSocket {
             format: if raw { Format::Raw } else { Format::Zlib },
             threshold: 64,
