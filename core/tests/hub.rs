@@ -100,7 +100,7 @@ impl World {
                 }
                 Output::Event(Event::Turn(turn)) => self.turns.push(turn),
                 Output::Event(Event::Answered { answer, .. }) => self.answers.push(answer),
-                Output::Event(Event::Request(..)) | Output::Cluster(_) => {}
+                Output::Event(Event::Request(..) | Event::Bare(..)) | Output::Cluster(_) => {}
             }
         }
     }
@@ -856,6 +856,35 @@ fn heartbeats_of_smartsocket_are_events() {
         [""; 0],
         "a ping of ours that comes back is not answered"
     );
+}
+
+#[test]
+fn what_a_client_sends_straight_back_is_no_event_and_costs_it_nothing() {
+    let mut route = Route::smartsocket("/");
+    route.interest = Interest::EVENT;
+    route.rate = Some(smartsocket_core::RateLimit {
+        max: 3,
+        window: Duration::from_secs(5),
+        ..Default::default()
+    });
+    let mut world = World::new(vec![route]);
+    let id = world.connect("/");
+    let client = world.client(id);
+    // Even before it has said that it is one of those.
+    world.hub.emit(world.now, client, "early", None);
+    world.drain();
+    world.say(id, r#"{"event":"connected"}"#);
+    for n in 0..20_u64 {
+        let data = Some(Json::from(n));
+        world.hub.emit(world.now, client, "news", data);
+        world.drain();
+    }
+    for text in world.got(id) {
+        world.say(id, &text);
+    }
+    assert!(world.turns.is_empty() && world.got(id).is_empty());
+    world.say(id, r#"{"event":"early"}"#);
+    assert_eq!(world.turns.len(), 1, "now it is its own");
 }
 
 #[test]

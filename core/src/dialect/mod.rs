@@ -26,6 +26,7 @@ mod smartsocket;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::mem;
 
 use bytes::Bytes;
 
@@ -56,6 +57,8 @@ pub enum Dialect {
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     smartsocket: Option<Box<smartsocket::Memory>>,
+    /// The peer has said something.
+    spoken: bool,
 }
 
 /// What a message of a peer means.
@@ -261,7 +264,8 @@ impl Dialect {
     pub(crate) fn decode(&self, memory: &mut Memory, message: Message) -> Incoming {
         match self {
             Self::SmartSocket(options) => {
-                smartsocket::decode(options, &mut memory.smartsocket, message)
+                let first = !mem::replace(&mut memory.spoken, true);
+                smartsocket::decode(options, &mut memory.smartsocket, message, first)
             }
             Self::Ignis => ignis::decode(message),
             Self::RNode => rnode::decode(message),
@@ -282,11 +286,20 @@ impl Dialect {
         }
     }
 
-    /// Notes that an event went to this peer: some SmartSocket clients send
-    /// every event they receive straight back.
+    /// Notes that a message went to this peer: some SmartSocket clients send
+    /// everything they receive straight back, but for answers.
     pub(crate) fn sent(&self, memory: &mut Memory, message: &Message) {
-        if let (Self::SmartSocket(_), Some(memory)) = (self, &mut memory.smartsocket) {
-            memory.sent(message);
+        if matches!(self, Self::SmartSocket(_)) {
+            smartsocket::sent(&mut memory.smartsocket, message, !memory.spoken);
+        }
+    }
+
+    /// Whether a message is one that went to this peer and comes back: it says
+    /// nothing, and counts for nothing.
+    pub(crate) fn is_echo(&self, memory: &mut Memory, message: &Message) -> bool {
+        match (&mut memory.smartsocket, message) {
+            (Some(known), Message::Text(text)) => memory.spoken && known.is_echo(text),
+            _ => false,
         }
     }
 

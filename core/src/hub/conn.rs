@@ -136,6 +136,8 @@ pub(super) struct Parcel {
     pub(super) key: Option<Utf8Bytes>,
     /// An answer to the peer: never dropped.
     pub(super) certain: bool,
+    /// The client may send it straight back.
+    pub(super) echoes: bool,
 }
 
 impl Conn {

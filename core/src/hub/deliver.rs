@@ -432,10 +432,14 @@ impl Hub {
         let Some(conn) = self.conns.get_mut(id) else {
             return false;
         };
-        let messages = saying.messages(state.dialect, dialect, conn.binary);
-        if messages.is_empty() {
+        if saying
+            .messages(state.dialect, dialect, conn.binary)
+            .is_empty()
+        {
             return false;
         }
+        let echoes = saying.echoes();
+        let messages = saying.messages(state.dialect, dialect, conn.binary);
         let mut overflow = false;
         for message in messages {
             let queued = conn
@@ -444,16 +448,14 @@ impl Hub {
                 .is_some_and(|waiting| !waiting.queue.is_empty());
             self.counters.sent_messages += 1;
             self.counters.sent_bytes += message.len() as u64;
-            if event {
-                dialect.sent(&mut conn.memory, message);
-            }
             if !queued && conn.endpoint.buffered() < WIRE {
-                if conn
+                let sent = conn
                     .endpoint
-                    .send(&mut self.shared, self.clock, message.clone(), true)
-                    .is_err()
-                {
+                    .send(&mut self.shared, self.clock, message.clone(), true);
+                if sent.is_err() {
                     self.counters.drop(DropCause::Closed, 1);
+                } else if echoes {
+                    dialect.sent(&mut conn.memory, message);
                 }
                 continue;
             }
@@ -466,6 +468,7 @@ impl Hub {
                     Class::Event(_) | Class::Certain => None,
                 },
                 certain: !event,
+                echoes,
             };
             overflow |= !stow(conn, &state.route.outbox, parcel, &mut self.counters);
         }
@@ -483,7 +486,12 @@ impl Hub {
     pub(super) fn feed(&mut self, id: ConnId) {
         let now = self.clock;
         let mut lost = 0;
-        let Some((shared, conn)) = self.enter(id) else {
+        let Some(route) = self.conns.get(id).and_then(|conn| conn.route) else {
+            return;
+        };
+        self.use_config(Some(route));
+        let dialect = &self.routes[usize::from(route)].route.dialect;
+        let Some(conn) = self.conns.get_mut(id) else {
             return;
         };
         let Some(mut waiting) = conn.outbox.take() else {
@@ -493,8 +501,16 @@ impl Hub {
             && let Some(parcel) = waiting.queue.pop_front()
         {
             waiting.bytes -= parcel.message.len();
-            let sent = conn.endpoint.send(shared, now, parcel.message, true);
-            lost += u64::from(sent.is_err());
+            let message = parcel.message.clone();
+            if conn
+                .endpoint
+                .send(&mut self.shared, now, message, true)
+                .is_err()
+            {
+                lost += 1;
+            } else if parcel.echoes {
+                dialect.sent(&mut conn.memory, &parcel.message);
+            }
         }
         if !waiting.queue.is_empty() {
             conn.outbox = Some(waiting);

@@ -72,6 +72,12 @@ impl<'a> Saying<'a> {
         }
     }
 
+    /// Whether a client that sends everything back sends this back: all but
+    /// answers.
+    pub(super) const fn echoes(&self) -> bool {
+        !matches!(self.what, Outgoing::Ack { .. })
+    }
+
     /// The messages of it in a dialect, which is named by its index.
     pub(super) fn messages(
         &mut self,

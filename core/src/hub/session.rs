@@ -49,6 +49,10 @@ impl Hub {
             return;
         };
         conn.heard = now;
+        let dialect = &self.routes[usize::from(route)].route.dialect;
+        if dialect.is_echo(&mut conn.memory, &message) {
+            return;
+        }
         if !conn.is_somebody() {
             conn.early += len;
             if conn.early > EARLY {

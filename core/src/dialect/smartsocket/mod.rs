@@ -82,17 +82,27 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// Notes an event that went to the peer.
-    pub(super) fn sent(&mut self, message: &Message) {
-        if let (Some(echoes), Message::Text(text)) = (&mut self.echoes, message) {
-            echoes.expect(text);
-        }
-    }
-
-    fn is_echo(&mut self, text: &str) -> bool {
+    pub(super) fn is_echo(&mut self, text: &str) -> bool {
         self.echoes
             .as_mut()
             .is_some_and(|echoes| echoes.is_one(text))
+    }
+}
+
+/// Notes a message that went to the peer. Who has not spoken yet may turn out
+/// to be of generation B.
+pub(super) fn sent(memory: &mut Option<Box<Memory>>, message: &Message, silent: bool) {
+    let Message::Text(text) = message else {
+        return;
+    };
+    if silent {
+        memory
+            .get_or_insert_default()
+            .echoes
+            .get_or_insert_default();
+    }
+    if let Some(echoes) = memory.as_mut().and_then(|memory| memory.echoes.as_mut()) {
+        echoes.expect(text);
     }
 }
 
@@ -100,6 +110,7 @@ pub(super) fn decode(
     options: &SmartSocket,
     memory: &mut Option<Box<Memory>>,
     message: Message,
+    first: bool,
 ) -> Incoming {
     let text = match message {
         Message::Text(text) => Ok(text),
@@ -124,16 +135,21 @@ pub(super) fn decode(
         }
     };
     match text {
-        Ok(text) => understand(memory, text),
+        Ok(text) => understand(memory, text, first),
         Err(failure) => Incoming::Invalid(failure),
     }
 }
 
-fn understand(memory: &mut Option<Box<Memory>>, text: Utf8Bytes) -> Incoming {
-    if memory.as_mut().is_some_and(|memory| memory.is_echo(&text)) {
+fn understand(memory: &mut Option<Box<Memory>>, text: Utf8Bytes, first: bool) -> Incoming {
+    if !first && memory.as_mut().is_some_and(|memory| memory.is_echo(&text)) {
         return Incoming::Nothing;
     }
-    match envelope::decode(text) {
+    let said = envelope::decode(text);
+    if first && !matches!(said, Ok(envelope::Said::Hello)) {
+        // Not of generation B, whose first word is another.
+        *memory = None;
+    }
+    match said {
         Ok(envelope::Said::Hello) => {
             memory
                 .get_or_insert_default()

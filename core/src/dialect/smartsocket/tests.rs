@@ -18,6 +18,7 @@ use crate::json::Json;
 struct Peer {
     options: SmartSocket,
     memory: Option<Box<Memory>>,
+    spoken: bool,
 }
 
 impl Peer {
@@ -25,11 +26,15 @@ impl Peer {
         Self {
             options: SmartSocket::default(),
             memory: None,
+            spoken: false,
         }
     }
 
     fn says(&mut self, message: impl Into<Message>) -> Incoming {
-        decode(&self.options, &mut self.memory, message.into())
+        {
+            let first = !core::mem::replace(&mut self.spoken, true);
+            decode(&self.options, &mut self.memory, message.into(), first)
+        }
     }
 }
 
