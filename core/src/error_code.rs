@@ -37,19 +37,3 @@ pub enum ErrorCode {
     /// `ERR_ACK_003`: nobody waits for this answer.
     UnknownAck,
 }
-
-#[allow(missing_docs)]
-impl ErrorCode {
-    pub fn as_str(self) -> &'static str {
-        ""
-    }
-    pub fn message(self) -> &'static str {
-        ""
-    }
-    pub fn cause(self) -> &'static str {
-        ""
-    }
-    pub fn solution(self) -> &'static str {
-        ""
-    }
-}
