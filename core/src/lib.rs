@@ -88,6 +88,8 @@ pub mod tls;
 pub mod websocket;
 
 mod code;
+#[allow(dead_code)]
+mod date;
 mod entropy;
 mod error;
 mod error_code;
