@@ -97,6 +97,8 @@ mod frame;
 mod gate;
 #[allow(dead_code)]
 mod json;
+#[allow(dead_code)]
+mod limit;
 mod message;
 mod time;
 
@@ -107,6 +109,7 @@ pub use error::{Fault, Refused, SendError};
 pub use error_code::ErrorCode;
 pub use gate::{Crowded, Gate};
 pub use json::{Json, JsonError, MAX_DEPTH, MAX_NODES};
+pub use limit::{Algorithm, EventLimits, RateLimit};
 pub use message::{Message, Utf8Bytes};
 pub use time::Tick;
 pub use websocket::{Config, WebSocket};
