@@ -100,6 +100,8 @@ mod json;
 #[allow(dead_code)]
 mod limit;
 mod message;
+#[allow(dead_code)]
+mod offline;
 mod time;
 
 pub use bytes::Bytes;
@@ -111,5 +113,6 @@ pub use gate::{Crowded, Gate};
 pub use json::{Json, JsonError, MAX_DEPTH, MAX_NODES};
 pub use limit::{Algorithm, EventLimits, RateLimit};
 pub use message::{Message, Utf8Bytes};
+pub use offline::OfflineConfig;
 pub use time::Tick;
 pub use websocket::{Config, WebSocket};
