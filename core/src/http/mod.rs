@@ -10,6 +10,7 @@ mod headers;
 mod origin;
 mod request;
 mod response;
+mod route;
 mod upgrade;
 mod url;
 
@@ -18,6 +19,7 @@ pub use headers::{Headers, InvalidHeader};
 pub use origin::Origins;
 pub use request::Request;
 pub use response::Response;
+pub use route::{Params, Pattern, PatternError, Router, Taken};
 pub use upgrade::{HandshakeError, UpgradeRequest};
 pub use url::{Url, UrlError};
 
