@@ -77,7 +77,6 @@ extern crate alloc;
 extern crate std;
 
 pub mod deflate;
-#[allow(dead_code)]
 pub mod dialect;
 pub mod http;
 pub mod hub;
@@ -96,7 +95,6 @@ mod error;
 mod error_code;
 mod frame;
 mod gate;
-#[allow(dead_code)]
 mod json;
 mod limit;
 mod message;
@@ -112,7 +110,7 @@ pub use error_code::ErrorCode;
 pub use gate::{Crowded, Gate};
 pub use hub::Hub;
 pub use json::{IntoJson, Json, JsonError, MAX_DEPTH, MAX_NODES};
-pub use limit::{Algorithm, RateLimit};
+pub use limit::{Algorithm, EventLimits, RateLimit};
 pub use message::{Message, Utf8Bytes};
 pub use offline::OfflineConfig;
 pub use stats::{Counters, DropCause, ServerStats};

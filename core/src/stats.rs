@@ -37,7 +37,7 @@ impl Counters {
     pub(crate) fn drop(&mut self, c: DropCause, n: u64) {
         self.drops[c as usize] += n;
     }
-    pub(crate) fn add(&mut self, _d: &crate::offline::Dropped) {}
+    pub(crate) fn lost(&mut self, _losses: &crate::offline::Losses) {}
 }
 #[derive(Debug, Default)]
 pub(crate) struct Rate {}

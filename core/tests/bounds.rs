@@ -22,7 +22,7 @@ static HEAP: PeakAlloc = PeakAlloc;
 /// Tests run one after the other on the only thread there is (`harness =
 /// false`), so that each sees its own allocations and no others.
 fn main() {
-    let tests: [(&str, fn()); 4] = [
+    let tests: [(&str, fn()); 5] = [
         (
             "no_connection_holds_more_than_the_formula_says",
             no_connection_holds_more_than_the_formula_says,
@@ -30,6 +30,10 @@ fn main() {
         (
             "the_formula_is_close_where_every_limit_is_reached",
             the_formula_is_close_where_every_limit_is_reached,
+        ),
+        (
+            "the_body_of_a_request_is_within_the_formula",
+            the_body_of_a_request_is_within_the_formula,
         ),
         ("the_formula_saturates", the_formula_saturates),
         ("tls_adds_what_it_is_said_to", tls_adds_what_it_is_said_to),
@@ -193,6 +197,46 @@ fn the_formula_is_close_where_every_limit_is_reached() {
     }
 }
 
+fn the_body_of_a_request_is_within_the_formula() {
+    for (length, read) in [(MIB, KIB), (MIB, 64 * KIB), (MIB - 1, 64 * KIB), (MIB, MIB)] {
+        let config = Arc::new(Config {
+            decide: true,
+            max_body: MIB,
+            // So that the opening is what counts.
+            max_message: KIB,
+            max_queued_bytes: KIB,
+            ..ceiling()
+        });
+        let formula = config.max_memory(Role::Server, read);
+        let head = format!("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n");
+        let mut head = head.into_bytes();
+        let mut buffer = vec![b'x'; read];
+        HEAP.reset_peak_usage();
+        let start = HEAP.current_usage();
+        let mut ws = Box::new(machine(&config, Role::Server));
+        ws.handle_bytes(ms(0), &mut head);
+        let held = HEAP.peak_usage() - start;
+        assert!(held < 64 * KIB, "{held} for what has not come");
+        let mut left = length;
+        while left > 0 {
+            let n = left.min(read);
+            ws.handle_bytes(ms(0), &mut buffer[..n]);
+            left -= n;
+        }
+        // As much behind it as is kept until the answer.
+        for _ in 0..128 * KIB / read.min(128 * KIB) {
+            ws.handle_bytes(ms(0), &mut buffer[..read.min(128 * KIB)]);
+        }
+        let Some(Output::Event(Event::Request(ticket))) = ws.poll_output() else {
+            panic!("no request");
+        };
+        assert_eq!(ticket.request().body().len(), length);
+        let held = HEAP.peak_usage() - start;
+        println!("  a body of {length} in reads of {read}: {held} held of {formula}");
+        assert!(length <= held && held <= formula, "{held} of {formula}");
+    }
+}
+
 fn the_formula_saturates() {
     let config = Config {
         max_message: usize::MAX,
@@ -208,6 +252,8 @@ fn the_formula_saturates() {
             headers: usize::MAX,
             target: usize::MAX,
         },
+        decide: true,
+        max_body: usize::MAX,
         ..Config::default()
     };
     for role in ROLES {

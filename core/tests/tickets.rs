@@ -5,6 +5,7 @@
 mod common;
 
 use common::*;
+use proptest::prelude::*;
 use smartsocket_core::http::Response;
 use smartsocket_core::websocket::{Accept, Role};
 use smartsocket_core::{CloseCode, Config, Fault};
@@ -277,4 +278,164 @@ fn a_server_told_to_close_before_the_upgrade_says_503() {
             "-> HTTP/1.1 503 Service Unavailable"
         ]
     );
+}
+
+fn reading() -> Config {
+    Config {
+        max_body: 100,
+        ..deciding()
+    }
+}
+
+fn post(fields: &str, body: &str) -> String {
+    format!("POST /rooms HTTP/1.1\r\nHost: h\r\n{fields}\r\n{body}")
+}
+
+/// The status that refuses a request.
+fn status(request: &str) -> u16 {
+    let mut server = Machine::server(reading());
+    server.feed(request);
+    server.drain();
+    assert!(server.tickets.is_empty(), "{request}");
+    assert!(server.shut, "{request}");
+    let sent = String::from_utf8(server.sent.clone()).unwrap();
+    assert_eq!(sent.matches("HTTP/1.1 ").count(), 1, "{sent}");
+    sent["HTTP/1.1 ".len()..][..3].parse().unwrap()
+}
+
+#[test]
+fn the_application_is_asked_when_all_of_a_body_is_there() {
+    let mut server = Machine::server(reading());
+    assert_eq!(server.on(post("Content-Length: 11\r\n", "hello")), [""; 0]);
+    assert_eq!(server.on(" worl"), [""; 0]);
+    assert_eq!(server.on("d"), ["request POST /rooms"]);
+    let ticket = server.tickets.pop().unwrap();
+    assert!(!ticket.is_upgrade());
+    assert_eq!(ticket.request().body(), "hello world");
+    assert!(!format!("{:?}", ticket.request()).contains("hello"));
+    server
+        .ws
+        .decide(server.now, ticket.respond(Response::text(200, "fine")));
+    server.drain();
+    let sent = String::from_utf8(server.sent.clone()).unwrap();
+    assert!(sent.ends_with("\r\n\r\nfine"), "{sent}");
+}
+
+#[test]
+fn a_request_without_content_is_asked_about_at_once() {
+    for request in [
+        "GET /rooms HTTP/1.1\r\nHost: h\r\n\r\n",
+        "DELETE /rooms HTTP/1.0\r\n\r\n",
+        "GET /rooms HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\n\r\n",
+        &post("Content-Length: 0\r\n", ""),
+        &post("content-length:000\r\n", ""),
+    ] {
+        let mut server = Machine::server(reading());
+        server.feed(request);
+        server.drain();
+        assert_eq!(server.tickets.len(), 1, "{request}");
+        assert_eq!(server.sent, b"");
+        assert!(server.tickets[0].request().body().is_empty());
+    }
+}
+
+#[test]
+fn a_client_that_waits_is_told_to_send_its_body() {
+    let mut server = Machine::server(reading());
+    let fields = "Expect: 100-Continue\r\nContent-Length: 100\r\n";
+    assert_eq!(server.on(post(fields, "")), ["-> HTTP/1.1 100 Continue"]);
+    assert_eq!(server.on("x".repeat(100)), ["request POST /rooms"]);
+    assert_eq!(server.tickets[0].request().body().len(), 100);
+    assert_eq!(server.sent, b"HTTP/1.1 100 Continue\r\n\r\n");
+    // HTTP/1.0 knows no interim answers.
+    let mut server = Machine::server(reading());
+    server.feed("POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n");
+    assert_eq!(server.turn(), [""; 0]);
+}
+
+#[test]
+fn a_body_that_cannot_be_read_is_refused_at_its_head() {
+    for (fields, expected) in [
+        ("Content-Length: 101\r\n", 413),
+        ("Content-Length: 18446744073709551616\r\n", 413),
+        ("Expect: 100-continue\r\nContent-Length: 101\r\n", 413),
+        ("", 411),
+        ("Transfer-Encoding: chunked\r\n", 411),
+        ("Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", 400),
+        ("Content-Length: 5\r\nContent-Length: 5\r\n", 400),
+        ("Content-Length: 5, 5\r\n", 400),
+        ("Content-Length: +5\r\n", 400),
+        ("Content-Length: -1\r\n", 400),
+        ("Content-Length: 0x5\r\n", 400),
+        ("Content-Length:\r\n", 400),
+        ("Expect: a-miracle\r\nContent-Length: 5\r\n", 417),
+    ] {
+        assert_eq!(status(&post(fields, "hello")), expected, "{fields}");
+    }
+    let get = "GET / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
+    assert_eq!(status(get), 411);
+    let upgrade = REQUEST.replace("\r\n\r\n", "\r\nContent-Length: 5\r\n\r\n");
+    assert_eq!(status(&upgrade), 400);
+}
+
+#[test]
+fn a_body_that_does_not_come_in_time_ends_the_connection() {
+    let mut server = Machine::server(reading());
+    server.feed(post("Content-Length: 11\r\n", "hello"));
+    server.at(ms(4_000)).feed(" worl");
+    assert_eq!(
+        server.run_until(ms(60_000))[..2],
+        [
+            "5.000 closed 1006 \"\" by Handshake timeout",
+            "5.000 -> HTTP/1.1 408 Request Timeout",
+        ]
+    );
+    assert!(server.tickets.is_empty());
+
+    let mut server = Machine::server(reading());
+    server.feed(post("Content-Length: 11\r\n", "hello"));
+    server.ws.handle_eof(server.now);
+    assert_eq!(
+        server.turn(),
+        ["closed 1006 \"\" by Eof", "shutdown", "drop"]
+    );
+    assert!(server.tickets.is_empty());
+}
+
+#[test]
+fn bodies_are_thrown_away_where_none_are_wanted() {
+    for fields in ["", "Content-Length: 5\r\n", "Content-Length: 1000000\r\n"] {
+        let mut server = Machine::server(deciding());
+        server.feed(post(fields, "hello"));
+        assert_eq!(server.turn(), ["request POST /rooms"]);
+        assert_eq!(server.tickets[0].request().body(), "");
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_body_is_the_same_however_it_is_cut(
+        length in 0_usize..=100, more in 0_usize..50, waits in any::<bool>(),
+        cuts in proptest::collection::vec(0_usize..300, 0..8),
+    ) {
+        let expect = if waits { "Expect: 100-continue\r\n" } else { "" };
+        let fields = format!("{expect}Content-Length: {length}\r\n");
+        let stream = post(&fields, &"x".repeat(length)) + &"y".repeat(more);
+        let mut cuts: Vec<_> = cuts.into_iter().filter(|&cut| cut < stream.len()).collect();
+        cuts.sort_unstable();
+        let mut server = Machine::server(reading());
+        let mut from = 0;
+        for to in cuts.into_iter().chain([stream.len()]) {
+            server.feed(&stream.as_bytes()[from..to]);
+            from = to;
+        }
+        server.drain();
+        let ticket = server.tickets.pop().unwrap();
+        prop_assert_eq!(ticket.request().body(), &"x".repeat(length));
+        server.ws.decide(server.now, ticket.respond(Response::new(204)));
+        server.drain();
+        let sent = String::from_utf8(server.sent.clone()).unwrap();
+        let before = if waits && length > 0 { "HTTP/1.1 100 Continue\r\n\r\n" } else { "" };
+        prop_assert_eq!(sent, format!("{before}HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"));
+    }
 }

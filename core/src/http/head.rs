@@ -5,6 +5,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 
+use bytes::Bytes;
+
 use super::headers::{Headers, is_text_byte, is_token_byte};
 use super::{Request, Response, url};
 
@@ -122,6 +124,7 @@ impl HeadReader {
             target: String::from(target),
             http_1_1: parsed.version == Some(1),
             headers: collect(parsed.headers),
+            body: Bytes::new(),
         };
         // RFC 9112 §3.2: HTTP/1.0 may go without, but nothing may have two.
         let named = request.http_1_1 || request.headers.contains("host");

@@ -21,7 +21,7 @@ pub use headers::{Headers, InvalidHeader};
 pub use origin::Origins;
 pub use request::Request;
 pub use response::Response;
-pub use route::RouteError;
+pub use route::{Params, Pattern, PatternError, Router, Taken};
 pub use upgrade::{HandshakeError, UpgradeRequest};
 pub use url::{Url, UrlError};
 
@@ -30,7 +30,6 @@ pub(crate) use extension::Extension;
 #[cfg(feature = "internals")]
 pub(crate) use extension::parse_extensions;
 pub(crate) use head::{HeadKind, HeadReader};
-pub(crate) use route::Router;
 pub(crate) use upgrade::{
     Upgrade, check_response, choose_subprotocol, encode_key, encode_switching_protocols,
     switching_protocols, upgrade,

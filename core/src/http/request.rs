@@ -1,20 +1,25 @@
 //! The request a server received.
 
+use alloc::format;
 use alloc::string::String;
 use core::fmt;
 
+use bytes::Bytes;
+
+use super::Response;
 use super::headers::{Headers, trim};
 use super::url::{self, Authority};
 
-/// The head of an HTTP request.
+/// An HTTP request.
 ///
-/// `Debug` shows neither the query nor the values of headers that carry secrets.
+/// `Debug` shows neither the query nor the body nor the values of headers that carry secrets.
 #[derive(Clone)]
 pub struct Request {
     pub(super) method: String,
     pub(super) target: String,
     pub(super) http_1_1: bool,
     pub(super) headers: Headers,
+    pub(super) body: Bytes,
 }
 
 impl Request {
@@ -26,7 +31,15 @@ impl Request {
             target: target.into(),
             http_1_1: true,
             headers,
+            body: Bytes::new(),
         }
+    }
+
+    /// Replaces the body.
+    #[must_use]
+    pub fn with_body(mut self, body: impl Into<Bytes>) -> Self {
+        self.body = body.into();
+        self
     }
 
     /// The method, as sent: methods are case-sensitive.
@@ -63,6 +76,12 @@ impl Request {
         self.headers.get(name)
     }
 
+    /// The content that came with the request; empty unless
+    /// [`Config::max_body`](crate::Config::max_body) lets it be read.
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
     /// The `Host` header: host and port as the client knows them.
     pub fn host(&self) -> Option<&str> {
         self.header("host")
@@ -85,6 +104,52 @@ impl Request {
     /// Whether the client asks to speak WebSocket.
     pub fn is_upgrade(&self) -> bool {
         self.headers.lists("upgrade", "websocket")
+    }
+
+    /// How many bytes of content follow the head (RFC 9112 §6.3), at most `max`; or the answer that
+    /// refuses them. Content whose length is not known before is not read.
+    pub(crate) fn content_length(&self, max: usize) -> Result<usize, Response> {
+        let refuse = |status, why: &str| Err(Response::text(status, format!("{why}\n")));
+        let announced = self.headers.contains("content-length");
+        if self.headers.contains("transfer-encoding") {
+            return match announced {
+                // To two readers this may be two different requests.
+                true => refuse(400, "content has two lengths"),
+                false => refuse(411, "content needs a Content-Length"),
+            };
+        }
+        if !announced {
+            return match self.method.as_str() {
+                "POST" | "PUT" | "PATCH" => refuse(411, "content needs a Content-Length"),
+                _ => Ok(0),
+            };
+        }
+        let length = self.headers.single("content-length").unwrap_or_default();
+        if length.is_empty() || !length.iter().all(u8::is_ascii_digit) {
+            return refuse(400, "Content-Length is not a number");
+        }
+        let length = core::str::from_utf8(length).ok();
+        // What is not even a number of bytes is too many of them.
+        match length.and_then(|length| length.parse().ok()) {
+            Some(length) if length <= max => Ok(length),
+            _ => refuse(413, &format!("content is longer than {max} bytes")),
+        }
+    }
+
+    /// Whether the client waits for a word before it sends the content (RFC 9110 §10.1.1), or the
+    /// answer that refuses what else it expects.
+    pub(crate) fn expects_continue(&self) -> Result<bool, Response> {
+        match self.headers.get_bytes("expect") {
+            Some(expected) if self.http_1_1 => {
+                if expected.eq_ignore_ascii_case(b"100-continue") {
+                    Ok(true)
+                } else {
+                    Err(Response::text(417, "only 100-continue can be expected\n"))
+                }
+            }
+            // HTTP/1.0 knows no interim answers.
+            _ => Ok(false),
+        }
     }
 
     /// What the one `Host` header names, if it is valid.

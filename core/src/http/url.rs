@@ -201,10 +201,12 @@ const MAX_HOST: usize = 254;
 
 fn credentials(userinfo: &str) -> Result<(String, String), UrlError> {
     let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
-    Ok((percent_decode(user)?, percent_decode(password)?))
+    let decode = |text| percent_decode(text).ok_or(UrlError::Credentials);
+    Ok((decode(user)?, decode(password)?))
 }
 
-fn percent_decode(text: &str) -> Result<String, UrlError> {
+/// `None` for what is not percent-encoded UTF-8 (RFC 3986 §2.1).
+pub(super) fn percent_decode(text: &str) -> Option<String> {
     let digit = |byte: u8| char::from(byte).to_digit(16);
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -212,18 +214,18 @@ fn percent_decode(text: &str) -> Result<String, UrlError> {
         rest = match rest {
             [] => break,
             [b'%', high, low, rest @ ..] => {
-                let (high, low) = digit(*high).zip(digit(*low)).ok_or(UrlError::Credentials)?;
+                let (high, low) = digit(*high).zip(digit(*low))?;
                 out.push((high << 4 | low) as u8);
                 rest
             }
-            [b'%', ..] => return Err(UrlError::Credentials),
+            [b'%', ..] => return None,
             [byte, rest @ ..] => {
                 out.push(*byte);
                 rest
             }
         };
     }
-    String::from_utf8(out).map_err(|_| UrlError::Credentials)
+    String::from_utf8(out).ok()
 }
 
 #[cfg(test)]

@@ -1,15 +1,16 @@
 //! Options of a hub and of its routes.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 use core::ops::{BitOr, BitOrAssign};
 use core::time::Duration;
 
 use crate::code::CloseCode;
 use crate::dialect::{Dialect, SmartSocket};
-use crate::http::ApiConfig;
-use crate::limit::RateLimit;
+use crate::http::{ApiConfig, PatternError, Taken};
+use crate::limit::{EventLimits, RateLimit};
 use crate::message::Utf8Bytes;
 use crate::offline::OfflineConfig;
 use crate::websocket::Config;
@@ -101,7 +102,7 @@ pub struct Route {
     /// Most messages of one address over all of its connections. Default no limit.
     pub address_rate: Option<RateLimit>,
     /// Most messages of one connection, by event (SS-11).
-    pub event_rates: BTreeMap<Utf8Bytes, RateLimit>,
+    pub event_rates: EventLimits,
     /// Signs of life on the level of the dialect. Default by dialect.
     pub heartbeat: Heartbeat,
     /// What waits for a slow peer, and what happens when that is too much.
@@ -184,7 +185,7 @@ impl Route {
             byte_rate: None,
             user_rate: None,
             address_rate: None,
-            event_rates: BTreeMap::new(),
+            event_rates: EventLimits::new(),
             heartbeat,
             outbox: Outbox::default(),
             default_rooms,
@@ -228,6 +229,39 @@ impl Route {
         }
     }
 }
+
+/// Why routes cannot be served.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum RouteError {
+    /// A path is no pattern.
+    Pattern(PatternError),
+    /// Two routes match the same paths.
+    Taken(Taken),
+}
+
+impl From<PatternError> for RouteError {
+    fn from(error: PatternError) -> Self {
+        Self::Pattern(error)
+    }
+}
+
+impl From<Taken> for RouteError {
+    fn from(error: Taken) -> Self {
+        Self::Taken(error)
+    }
+}
+
+impl fmt::Display for RouteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pattern(error) => error.fmt(f),
+            Self::Taken(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for RouteError {}
 
 /// How the clients of a route prove who they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use core::net::IpAddr;
 
 use crate::dialect::{Incoming, Memory, PeerBinary};
 use crate::json::Json;
-use crate::limit::Limiter;
+use crate::limit::{EventLimiters, Limiter};
 use crate::message::{Message, Utf8Bytes};
 use crate::time::Tick;
 use crate::websocket::{Closed, Endpoint};
@@ -117,8 +117,7 @@ pub(super) struct Profile {
 pub(super) struct Limits {
     pub(super) messages: Limiter,
     pub(super) bytes: Limiter,
-    /// By index into the route's limited events.
-    pub(super) events: Vec<Limiter>,
+    pub(super) events: EventLimiters,
 }
 
 /// What waits for a peer that does not read.

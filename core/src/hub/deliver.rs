@@ -308,15 +308,16 @@ impl Hub {
         if reached == 0
             && let (Target::User(user), Some(offline)) = (&publication.target, &mut self.offline)
             && except.is_empty()
-            && offline.knows(user.as_str())
         {
             let bytes = publication.event.len()
                 + publication
                     .data
                     .as_ref()
                     .map_or(0, |data| data.as_str().len());
-            let dropped = offline.push(now, user.as_str(), bytes, publication.clone());
-            self.counters.add(&dropped);
+            // Nobody of this name was ever here: it is not kept.
+            if let Ok(losses) = offline.push(now, user.text(), bytes, publication.clone()) {
+                self.counters.lost(&losses);
+            }
         }
         reached
     }
@@ -351,7 +352,7 @@ impl Hub {
     /// Says something to one client.
     pub(super) fn say(&mut self, id: ConnId, what: Outgoing<'_>) {
         let timestamp = self.timestamp();
-        let mut saying = Saying::new(what.clone(), self.unix_ms(), &timestamp);
+        let mut saying = Saying::new(what.clone(), self.unix_ms(), timestamp.as_str());
         let class = match &what {
             Outgoing::Event { name, .. } => Class::Event(name),
             Outgoing::RoomMessage { .. } | Outgoing::Direct { .. } | Outgoing::Raw(_) => {
@@ -371,7 +372,7 @@ impl Hub {
         event: &str,
     ) -> usize {
         let timestamp = self.timestamp();
-        let mut saying = Saying::new(what, self.unix_ms(), &timestamp);
+        let mut saying = Saying::new(what, self.unix_ms(), timestamp.as_str());
         let mut reached = 0;
         let mut one = |hub: &mut Self, id: ConnId| {
             if !except.contains(&id) && hub.deliver(id, &mut saying, Class::Event(event)) {

@@ -87,7 +87,7 @@ impl Hub {
                 .routes
                 .get(turn.route())
                 .map_or_else(String::new, |state| state.route.path.clone()),
-            timestamp: self.timestamp(),
+            timestamp: self.timestamp().to_string(),
             client_id: alias.map(|alias| alias.to_string()),
             ..EventData::default()
         };

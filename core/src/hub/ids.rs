@@ -123,6 +123,10 @@ impl UserId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    pub(super) const fn text(&self) -> &Utf8Bytes {
+        &self.0
+    }
 }
 
 impl From<&str> for UserId {

@@ -22,7 +22,6 @@ mod views;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
-use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -33,11 +32,12 @@ use bytes::Bytes;
 
 use crate::broker::{Broker, BrokerConfig};
 use crate::code::CloseCode;
+use crate::date::Timestamp;
 use crate::dialect::{Dialect, Memory, PeerBinary};
 use crate::entropy::Seed;
 use crate::error::Fault;
 use crate::gate::{Crowded, Gate};
-use crate::http::{RouteError, Router};
+use crate::http::{Pattern, Router};
 use crate::limit::Limiter;
 use crate::message::Utf8Bytes;
 use crate::offline::OfflineCache;
@@ -51,7 +51,9 @@ use rooms::{NamespaceKey, Rooms};
 use table::{Keyed, Map, Table};
 use timers::Timers;
 
-pub use config::{Auth, Heartbeat, HubConfig, Interest, Outbox, Overflow, RoomPolicy, Route};
+pub use config::{
+    Auth, Heartbeat, HubConfig, Interest, Outbox, Overflow, RoomPolicy, Route, RouteError,
+};
 pub use deliver::EmitError;
 pub use hooks::{EventData, EventResult};
 pub use ids::{ClientId, ConnId, NoClientId, UserId};
@@ -65,6 +67,8 @@ pub use views::{Client, Clients};
 
 /// Bytes ready to be written before the rest waits in the outbox.
 const WIRE: usize = 64 * 1024;
+/// Longest content of a request for the API, in bytes.
+const MAX_BODY: usize = 64 * 1024;
 /// Users and addresses whose limits are remembered without looking for old ones.
 const SUBJECTS: usize = 4_096;
 
@@ -191,6 +195,7 @@ impl Hub {
             decide: true,
             streaming: false,
             origins: crate::http::Origins::Any,
+            max_body: config.api.as_ref().map_or(0, |_| MAX_BODY),
             ..config.listener.clone()
         });
         let mut shared = Shared::new(Arc::clone(&listener), seed);
@@ -200,7 +205,8 @@ impl Hub {
         let mut dialects = Vec::new();
         let mut routes = Vec::new();
         for route in &config.routes {
-            router.add(&route.path, routes.len() as u16)?;
+            let pattern = Pattern::parse(&route.path)?;
+            router.add(pattern, routes.len() as u16)?;
             let dialect = match dialects.iter().position(|known| *known == route.dialect) {
                 Some(at) => at,
                 None => {
@@ -483,8 +489,8 @@ impl Hub {
         u64::try_from(ms).unwrap_or(0)
     }
 
-    fn timestamp(&self) -> String {
-        crate::date::format(self.unix_ms())
+    fn timestamp(&self) -> Timestamp {
+        Timestamp::new(self.unix_ms())
     }
 
     /// Makes the options of a route, or of none, those that endpoints see.

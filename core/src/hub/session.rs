@@ -557,14 +557,9 @@ impl Hub {
 
     fn event_limited(&mut self, id: ConnId, route: u16, name: &Utf8Bytes) -> Option<Duration> {
         let now = self.clock;
-        let rates = &self.routes[usize::from(route)].route.event_rates;
-        let limit = rates.get(name)?;
-        let index = rates.keys().position(|key| key == name)?;
+        let limits = &self.routes[usize::from(route)].route.event_rates;
         let limiters = &mut self.conns.get_mut(id)?.limits.events;
-        if limiters.len() <= index {
-            limiters.resize_with(index + 1, Default::default);
-        }
-        limiters[index].check(limit, now, 1).err()
+        limiters.check(limits, now, name).err()
     }
 
     /// The client is somebody: it may speak and be spoken to.
@@ -812,7 +807,8 @@ impl Hub {
         let now = self.clock;
         self.users.entry(user.clone()).or_default().push(id);
         if let Some(offline) = &mut self.offline {
-            offline.know(now, user.as_str());
+            let losses = offline.know(now, user.text());
+            self.counters.lost(&losses);
         }
         if let Some(conn) = self.conns.get_mut(id) {
             conn.user = Some(user);
@@ -840,8 +836,8 @@ impl Hub {
         ) else {
             return;
         };
-        let (waiting, dropped) = offline.take(now, user.as_str());
-        self.counters.add(&dropped);
+        let (waiting, losses) = offline.take(now, user.text());
+        self.counters.lost(&losses);
         for publication in waiting {
             self.say(
                 id,

@@ -3,6 +3,7 @@
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 
+use crate::date::Timestamp;
 use crate::http::{ClientInfo, Response, RoomInfo};
 use crate::json::Json;
 use crate::message::Utf8Bytes;
@@ -170,8 +171,8 @@ impl Hub {
             room_id: room,
             handler_id: conn.profile.path.clone(),
             metadata: conn.profile.metadata.clone(),
-            created_at: crate::date::format(conn.profile.created),
-            last_ping: crate::date::format(conn.profile.last_ping.max(conn.profile.created)),
+            created_at: Timestamp::new(conn.profile.created).to_string(),
+            last_ping: Timestamp::new(conn.profile.last_ping.max(conn.profile.created)).to_string(),
         })
     }
 
@@ -242,7 +243,7 @@ impl Hub {
                 .collect(),
             connections_count: room.members.len(),
             metadata: room.metadata.clone(),
-            created_at: crate::date::format(room.created),
+            created_at: Timestamp::new(room.created).to_string(),
         }
     }
 }

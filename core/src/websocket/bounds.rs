@@ -39,7 +39,7 @@ impl Config {
     /// | term | bytes |
     /// |---|---|
     /// | machine | `size_of::<WebSocket>()`, and 2 KiB of small blocks |
-    /// | head | 5 × `head.head_bytes` + 56 × `head.headers` + 8 KiB, and 8 × the configured `headers` and `subprotocols`; with `decide`, 384 KiB for early frames; client: 48 KiB for a refusal's body |
+    /// | head | 5 × `head.head_bytes` + 56 × `head.headers` + 8 KiB, and 8 × the configured `headers` and `subprotocols`; with `decide`, 384 KiB for early frames and 2 × [`max_body`](Self::max_body); client: 48 KiB for a refusal's body |
     /// | message under way, [`Fill`](super::Fill) | 2 × `max_message`; with `deflate`, half of it again or what one read can inflate to; with `streaming`, no more than one read brings |
     /// | inflater, compressor | with `deflate`: 59 and 314 KiB (with zlib-rs 144 and 384 KiB) |
     /// | outbound queue | 2 × `max_queued_bytes`, because a message stays whole until its last byte is sent; up to twice that again when all are tiny |
@@ -88,7 +88,7 @@ impl Config {
             left = rest;
         }
         let kept = match role {
-            Role::Server if self.decide => 3 * EARLY_MAX,
+            Role::Server if self.decide => sum(&[3 * EARLY_MAX, self.max_body.saturating_mul(2)]),
             Role::Server => 0,
             Role::Client => 3 * MAX_BODY,
         };

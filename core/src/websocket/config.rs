@@ -82,6 +82,14 @@ pub struct Config {
     /// that pass are accepted and the rest is answered with an error.
     /// Default `false`.
     pub decide: bool,
+    /// Server, with `decide`: the longest content of a plain HTTP request, in
+    /// bytes. The application is asked when all of it is there
+    /// ([`Request::body`](crate::http::Request::body)), within
+    /// `handshake_timeout`, or the client is answered with 408; with 413 to
+    /// longer content, and with 411 to content (or a `POST`, `PUT` or `PATCH`)
+    /// without a `Content-Length`. At 0, content is thrown away unread.
+    /// Default 0.
+    pub max_body: usize,
 
     /// Server: speak TLS with this certificate. Default: plain text.
     #[cfg(feature = "tls")]
@@ -114,6 +122,7 @@ impl Default for Config {
             head: HeadLimits::default(),
             headers: Headers::default(),
             decide: false,
+            max_body: 0,
             #[cfg(feature = "tls")]
             server_tls: None,
             #[cfg(feature = "tls")]

@@ -1,8 +1,8 @@
 //! The opening handshake, both roles (RFC 6455 §4).
 //!
 //! ```text
-//! server:  Request ──(head)──► [Deciding ──(answer)──►] 101 ► Open
-//!             └────────────────────┴──► another response ► Ending
+//! server:  Request ──(head)──► [[Content ──►] Deciding ──(answer)──►] 101 ► Open
+//!             └────────────────────┴────────────┴──► another response ► Ending
 //! client:  Response ──(101)──► Open
 //!             └──(other)──► Body ──► Ended
 //! ```
@@ -10,7 +10,7 @@
 use alloc::boxed::Box;
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
-use core::mem;
+use core::{fmt, mem};
 
 use crate::deflate::Parameters;
 use crate::http::{
@@ -31,11 +31,19 @@ const EARLY_PAUSE: usize = 4 * 1024;
 /// ... and those after which it gives up on the client.
 pub(super) const EARLY_MAX: usize = 128 * 1024;
 
+/// The first block of a request's content; a longer one grows by doubling.
+const FIRST_BLOCK: usize = 1024;
+
 /// Where the handshake stands.
-#[derive(Debug)]
 pub(super) enum Handshake {
     /// Server: the request's head is coming.
     Request(HeadReader),
+    /// Server: the content of a request that is no upgrade is coming.
+    Content {
+        request: Request,
+        length: usize,
+        body: Vec<u8>,
+    },
     /// Server: the application decides; bytes that came early are kept.
     Deciding {
         upgrade: Option<Upgrade>,
@@ -90,6 +98,47 @@ impl Handshake {
     }
 }
 
+/// Lengths of what came, not what came.
+impl fmt::Debug for Handshake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Request(reader) => f.debug_tuple("Request").field(reader).finish(),
+            Self::Content {
+                request,
+                length,
+                body,
+            } => f
+                .debug_struct("Content")
+                .field("request", request)
+                .field("length", length)
+                .field("body", &body.len())
+                .finish(),
+            Self::Deciding { upgrade, early } => f
+                .debug_struct("Deciding")
+                .field("upgrade", upgrade)
+                .field("early", &early.len())
+                .finish(),
+            Self::Response {
+                reader, request, ..
+            } => f
+                .debug_struct("Response")
+                .field("reader", reader)
+                .field("request", request)
+                .finish_non_exhaustive(),
+            Self::Body {
+                response,
+                length,
+                body,
+            } => f
+                .debug_struct("Body")
+                .field("response", response)
+                .field("length", length)
+                .field("body", &body.len())
+                .finish(),
+        }
+    }
+}
+
 impl Endpoint {
     /// Takes bytes of the handshake; gives back how many it used.
     pub(super) fn handshake_bytes(
@@ -115,6 +164,20 @@ impl Endpoint {
                     }
                 }
                 return data.len();
+            }
+            Handshake::Content { length, body, .. } => {
+                let used = data.len().min(*length - body.len());
+                let held = body.len() + used;
+                if held > body.capacity() {
+                    // Never more than twice what came, nor than will come.
+                    let capacity = (2 * body.capacity()).max(FIRST_BLOCK).max(held);
+                    body.reserve_exact(capacity.min(*length) - body.len());
+                }
+                body.extend_from_slice(&data[..used]);
+                if held == *length {
+                    self.content_came(shared);
+                }
+                return used;
             }
             Handshake::Body { length, body, .. } => {
                 let room = length.unwrap_or(MAX_BODY).min(MAX_BODY) - body.len();
@@ -161,7 +224,17 @@ impl Endpoint {
                 Err(error) => self.end(Cause::Head(error)),
             },
             // No head is awaited in these.
-            Handshake::Deciding { .. } | Handshake::Body { .. } => {}
+            Handshake::Content { .. } | Handshake::Deciding { .. } | Handshake::Body { .. } => {}
+        }
+    }
+
+    /// The content of a request is whole.
+    fn content_came(&mut self, shared: &mut Shared) {
+        let Phase::Handshake(handshake) = mem::replace(&mut self.phase, Phase::Ended) else {
+            return;
+        };
+        if let Handshake::Content { request, body, .. } = *handshake {
+            self.ask(shared, request.with_body(body), None);
         }
     }
 
@@ -219,18 +292,46 @@ impl Endpoint {
             Some(upgrade) if !decide => {
                 self.accept(shared, now, upgrade, Accept::default(), request)
             }
-            upgrade => {
-                let ticket = Ticket {
-                    request: Box::new(request),
-                    upgrade: upgrade.is_some(),
-                };
-                self.phase = Phase::Handshake(Box::new(Handshake::Deciding {
-                    upgrade,
-                    early: Vec::new(),
-                }));
-                shared.events.push(Event::Request(ticket));
-            }
+            None if shared.config.max_body > 0 => match self.await_content(shared, &request) {
+                Ok(0) => self.ask(shared, request, None),
+                Ok(length) => {
+                    self.phase = Phase::Handshake(Box::new(Handshake::Content {
+                        request,
+                        length,
+                        body: Vec::new(),
+                    }));
+                }
+                Err(response) => {
+                    let head_only = request.method() == "HEAD";
+                    self.respond(shared, response, head_only, None);
+                }
+            },
+            upgrade => self.ask(shared, request, upgrade),
         }
+    }
+
+    /// How much content a request brings; tells the client to send it, if it
+    /// waits for that.
+    fn await_content(&mut self, shared: &Shared, request: &Request) -> Result<usize, Response> {
+        let length = request.content_length(shared.config.max_body)?;
+        // Whatever of it is here already: the answer depends on no cut.
+        if request.expects_continue()? && length > 0 {
+            self.put_plain(b"HTTP/1.1 100 Continue\r\n\r\n".to_vec());
+        }
+        Ok(length)
+    }
+
+    /// Asks the application.
+    fn ask(&mut self, shared: &mut Shared, request: Request, upgrade: Option<Upgrade>) {
+        let ticket = Ticket {
+            request: Box::new(request),
+            upgrade: upgrade.is_some(),
+        };
+        self.phase = Phase::Handshake(Box::new(Handshake::Deciding {
+            upgrade,
+            early: Vec::new(),
+        }));
+        shared.events.push(Event::Request(ticket));
     }
 
     /// Sends the 101 and opens.

@@ -338,7 +338,7 @@ impl Routes {
 
     /// Most messages of one event from one client (SS-11).
     pub fn set_event_rate_limit(&mut self, event: &str, limit: RateLimit) -> &mut Self {
-        self.route.event_rates.insert(event.into(), limit);
+        self.route.event_rates.set(event, limit);
         self
     }
 
