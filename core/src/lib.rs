@@ -87,6 +87,8 @@ pub mod internals;
 pub mod tls;
 pub mod websocket;
 
+#[allow(dead_code)]
+mod broker;
 mod code;
 mod entropy;
 mod error;

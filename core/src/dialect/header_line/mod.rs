@@ -17,6 +17,8 @@ use crate::message::{Message, Utf8Bytes};
 
 use header::MAX_LINE;
 
+pub(crate) use header::is_id;
+
 /// What a header line asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
