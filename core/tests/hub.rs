@@ -536,6 +536,73 @@ fn rnode_greets_pings_and_acknowledges_pongs() {
 }
 
 #[test]
+fn mb_publishes_requests_and_times_out() {
+    const ID: &str = "11111111-2222-4333-8444-555555555555";
+    let mut world = World::new(vec![Route::header_line("/mb")]);
+    let (a, b) = (world.connect("/mb"), world.connect("/mb"));
+    assert_eq!(world.got(a), ["publish:system.initialize:1.0.0\n{}"]);
+    world.got(b);
+    let subscribe = |action: &str, topic: &str| {
+        format!(
+            "request:system.topic.subscribe:1.0.0:{ID}\n{{\"action\":\"{action}\",\"topic\":\"{topic}\"}}"
+        )
+    };
+    let success = format!("response:system.topic.subscribe:1.0.0:{ID}\n{{\"status\":\"success\"}}");
+    world.say(a, &subscribe("publish", "events.user"));
+    assert_eq!(world.got(a), [success.clone()]);
+    world.say(b, &format!("publish:events.user:1.0.0:{ID}\n{{\"m\":1}}"));
+    let got = world.got(a);
+    assert!(
+        got[0].starts_with("publish:events.user:1.0.0:") && got[0].ends_with("\n{\"m\":1}"),
+        "{got:?}"
+    );
+    assert_eq!(
+        world.got(b),
+        [format!(
+            "response:events.user:1.0.0:{ID}\n{{\"status\":\"success\"}}"
+        )]
+    );
+    // The application speaks to subscribers too.
+    let room = Target::Room {
+        namespace: "/mb".into(),
+        room: "events.user".into(),
+    };
+    world.hub.publish(
+        world.now,
+        Publication::new(room, "events.user", Some(Json::EMPTY)),
+    );
+    world.drain();
+    assert_eq!(world.got(a), ["publish:events.user:1.0.0\n{}"]);
+
+    world.say(a, &subscribe("request", "svc.do"));
+    world.got(a);
+    world.say(b, &format!("request:svc.do:1.0.0:{ID}::1000\n{{\"q\":1}}"));
+    let asked = world.got(a).remove(0);
+    let id = asked.split(['\n', ':']).nth(3).unwrap();
+    assert_ne!(id, ID);
+    world.say(a, &format!("response:svc.do:1.0.0:{id}\n{{\"r\":2}}"));
+    assert_eq!(
+        world.got(b),
+        [format!("response:svc.do:1.0.0:{ID}\n{{\"r\":2}}")]
+    );
+    world.say(b, &format!("request:svc.do:1.0.0:{ID}::1000\n{{\"q\":1}}"));
+    world.got(a);
+    let late = world.now + Duration::from_secs(1);
+    world.pass(late);
+    let got = world.got(b);
+    assert!(
+        got[0].contains("\"code\":\"TIMEOUT\",\"message\":\"Request timed out\""),
+        "{got:?}"
+    );
+    world.say(b, "garbage");
+    let got = world.got(b);
+    assert!(got[0].starts_with("response:error:1.0.0\n{\"error\":{\"code\":\"MALFORMED_MESSAGE\",\"message\":\"Invalid message format: no newline separator found within the maximum header length of 367 bytes\""), "{got:?}");
+    world.feed(a, close_frame(Role::Server, 1000, ""));
+    world.say(b, &format!("publish:events.user:1.0.0:{ID}\n{{}}"));
+    assert!(world.got(b)[0].contains("NO_ROUTE_FOUND"));
+}
+
+#[test]
 fn hooks_cancel_and_change_what_happens() {
     let mut route = Route::rnode("/chat");
     route.interest =

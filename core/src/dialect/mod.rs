@@ -35,6 +35,7 @@ use crate::json::Json;
 use crate::message::{Message, Utf8Bytes};
 
 pub use header_line::{Action, Header};
+pub(crate) use header_line::{is_id, topic};
 pub use smartsocket::{Format, PeerBinary, SmartSocket};
 
 /// The language of a route.

@@ -28,6 +28,7 @@ use super::output::{
     AckTicket, Answer, Complaint, Decision, Event, Gone, Identity, Incoming as IncomingStep,
     Output, Step, Turn, Verdict,
 };
+use super::publish::Audience;
 use super::rooms::{JoinError, RoomKey};
 use super::{Hub, Subject};
 
@@ -171,9 +172,11 @@ impl Hub {
                 self.propose(id, Step::Pong { raw });
             }
             Incoming::Broker(header, payload) => {
+                let wall = self.timestamp();
                 let entropy = &mut self.shared.entropy;
+                let random = &mut || entropy.bytes();
                 self.broker
-                    .handle(now, &mut || entropy.bytes(), id, header, payload);
+                    .handle(now, wall.as_str(), random, id, header, payload);
                 self.broker_effects();
             }
             Incoming::Invalid(failure) => {
@@ -587,6 +590,11 @@ impl Hub {
             self.note_user(id, user);
         }
         self.rooms.enter(namespace, id);
+        if matches!(self.dialect(id), Some(Dialect::HeaderLine)) {
+            let random = self.shared.entropy.bytes();
+            let wall = self.timestamp();
+            self.broker.enter(wall.as_str(), random, id);
+        }
         for room in rooms {
             // A full house of rooms is no reason to turn a client away.
             let _ = self.join_room(id, &room, false);
@@ -771,7 +779,7 @@ impl Hub {
             text,
             from: Some(&from),
         };
-        let audience = super::publish::Audience::Room(key);
+        let audience = Audience::Room(key);
         self.say_all(&audience, &[], what, "room_message");
     }
 
@@ -1018,9 +1026,18 @@ impl Hub {
                         payload: &payload,
                     },
                 ),
-                Effect::Fail { to, failure } => {
-                    self.fail(to, Failure::Header(Box::new(failure)));
+                Effect::Publish {
+                    to,
+                    header,
+                    payload,
+                } => {
+                    let what = Outgoing::Broker {
+                        header: &header,
+                        payload: &payload,
+                    };
+                    self.say_all(&Audience::Some(to), &[], what, &header.topic);
                 }
+                Effect::Fail { to, failure } => self.fail(to, Failure::Header(failure)),
                 Effect::Subscribe { key, topic } => {
                     // The broker has bounds of its own.
                     let _ = self.join_room(key, &topic, false);

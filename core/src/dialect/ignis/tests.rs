@@ -370,6 +370,7 @@ fn what_ignis_has_no_words_for_is_not_said() {
         request_id: None,
         parent_request_id: None,
         timeout: None,
+        error: false,
     };
     for what in [
         Outgoing::Ack {

@@ -368,6 +368,7 @@ fn messages_go_as_they_are_and_acks_and_brokers_not_at_all() {
         request_id: None,
         parent_request_id: None,
         timeout: None,
+        error: false,
     };
     let raw = Message::binary(vec![1, 2]);
     let sent = Dialect::RNode.encode(CONTEXT, &Outgoing::Raw(&raw));
