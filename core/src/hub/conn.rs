@@ -154,4 +154,9 @@ impl Conn {
         let turn = self.turn.as_ref().map_or(Tick::MAX, |turn| turn.until);
         turn.min(self.auth_deadline).min(self.heartbeat)
     }
+
+    /// Whether so much waits for the application that the peer has to wait.
+    pub(super) fn is_full(&self) -> bool {
+        self.inbox.len() > 64 || self.inbox_bytes > 256 * 1024
+    }
 }

@@ -2,15 +2,18 @@
 //!
 //! A [`Hub`] is to a server what [`WebSocket`](crate::WebSocket) is to one
 //! connection: bytes and ticks in, bytes and events out. `opening` answers
-//! requests, `session` leads one connection from its first message to its
-//! last, `deliver` carries what is said to one or many, `rooms` knows who is
-//! where, `table` and `timers` find connections by id and by time.
+//! requests, `session` is one client's coming and going, `incoming` what it
+//! says, `turns` what the application says to that, `membership` what happens
+//! in rooms, `deliver` what goes out to one or many. `rooms`, `table` and
+//! `timers` are what all of it is kept in.
 
 mod config;
 mod conn;
 mod deliver;
 mod hooks;
 mod ids;
+mod incoming;
+mod membership;
 mod opening;
 mod output;
 mod publish;
@@ -18,6 +21,7 @@ mod rooms;
 mod session;
 mod table;
 mod timers;
+mod turns;
 mod views;
 
 use alloc::boxed::Box;

@@ -1,0 +1,341 @@
+//! What comes in: counted, understood, held against the session's state.
+
+use core::time::Duration;
+
+use crate::broker::Effect;
+use crate::code::CloseCode;
+use crate::dialect::{Failure, Incoming, IncomingEvent, Outgoing};
+use crate::error_code::ErrorCode;
+use crate::message::{Message, Utf8Bytes};
+use crate::stats::DropCause;
+
+use super::config::Auth;
+use super::conn::State;
+use super::ids::ConnId;
+use super::opening::is_among;
+use super::output::{AckTicket, Answer, Identity, Incoming as IncomingStep, Step};
+use super::publish::Audience;
+use super::{Hub, Subject};
+
+/// Bytes a peer may send before it is authenticated.
+const EARLY: usize = 16 * 1024;
+
+impl Hub {
+    /// A message came.
+    pub(super) fn message(&mut self, id: ConnId, message: Message) {
+        let now = self.clock;
+        let len = message.len();
+        self.counters.received_messages += 1;
+        self.counters.received_bytes += len as u64;
+        self.rate.add(now, 1);
+        let Some(conn) = self.conns.get_mut(id) else {
+            return;
+        };
+        let Some(route) = conn.route else {
+            return;
+        };
+        conn.heard = now;
+        let dialect = &self.routes[usize::from(route)].route.dialect;
+        if dialect.is_echo(&mut conn.memory, &message) {
+            return;
+        }
+        if !conn.is_somebody() {
+            conn.early += len;
+            if conn.early > EARLY {
+                return self.shut(id, CloseCode::POLICY, "too much before authentication");
+            }
+        }
+        if let Some(retry) = self.limited(id, len) {
+            return self.too_fast(id, ErrorCode::RateLimit, None, retry);
+        }
+        let dialect = &self.routes[usize::from(route)].route.dialect;
+        let Some(conn) = self.conns.get_mut(id) else {
+            return;
+        };
+        let incoming = dialect.decode(&mut conn.memory, message);
+        match incoming {
+            Incoming::Nothing | Incoming::Heartbeat => {}
+            Incoming::Ack { id: key, data } => {
+                if conn.is_somebody() && !self.answer(key.0, Some(id), Answer::Data(data)) {
+                    self.fail(id, Failure::UnknownAck);
+                }
+            }
+            incoming if conn.is_busy() && !self.is_instant(id, &incoming) => {
+                if let Some(conn) = self.conns.get_mut(id) {
+                    conn.inbox_bytes += len;
+                    conn.inbox.push_back((len, incoming));
+                }
+            }
+            incoming => self.act(id, incoming),
+        }
+    }
+
+    /// Whether a message is dealt with although others wait: the application
+    /// has nothing to say about it.
+    pub(super) fn is_instant(&self, id: ConnId, incoming: &Incoming) -> bool {
+        match incoming {
+            Incoming::Ping => !self.is_wanted(id, &Step::Ping),
+            Incoming::Pong { .. } => {
+                !self.is_wanted(id, &Step::Pong { raw: None })
+                    && !self.is_wanted(id, &Step::MessageAck(Utf8Bytes::default()))
+            }
+            _ => false,
+        }
+    }
+
+    /// Holds a message against the state of its session.
+    pub(super) fn act(&mut self, id: ConnId, incoming: Incoming) {
+        let now = self.clock;
+        let wall = self.unix_ms();
+        let Some(conn) = self.conns.get_mut(id) else {
+            return;
+        };
+        let Some(route) = conn.route else {
+            return;
+        };
+        if !conn.is_somebody() {
+            return self.act_unknown(id, incoming);
+        }
+        match incoming {
+            Incoming::Nothing | Incoming::Heartbeat | Incoming::Ack { .. } => {}
+            Incoming::Connect {
+                namespace, binary, ..
+            } => {
+                conn.binary = binary;
+                self.reconnect(id, namespace);
+            }
+            Incoming::Authenticate(_) => self.fail(id, Failure::AlreadyAuthenticated),
+            Incoming::Event(event) => {
+                if let Some(retry) = self.event_limited(id, route, &event.name) {
+                    let code = ErrorCode::EventRateLimit;
+                    return self.too_fast(id, code, Some(event.name), retry);
+                }
+                let IncomingEvent {
+                    name,
+                    data,
+                    ack,
+                    raw,
+                } = event;
+                self.propose(
+                    id,
+                    Step::Event(IncomingStep {
+                        name,
+                        data,
+                        ack: ack.map(|ack| AckTicket { id, ack }),
+                        raw,
+                    }),
+                );
+            }
+            Incoming::Binary(data) => self.propose(id, Step::Binary(data)),
+            Incoming::Join(rooms) => self.propose(id, Step::Join(rooms)),
+            Incoming::Leave(rooms) => {
+                let rooms = if rooms.is_empty() {
+                    self.only_room(id).into_iter().collect()
+                } else {
+                    rooms
+                };
+                self.propose(id, Step::Leave(rooms));
+            }
+            Incoming::ToRoom { room, text } => {
+                let Some(room) = room.or_else(|| self.only_room(id)) else {
+                    return self.fail(id, Failure::RoomJoin);
+                };
+                self.propose(id, Step::RoomMessage { room, text });
+            }
+            Incoming::Direct { to, text } => self.propose(id, Step::Direct { to, text }),
+            Incoming::Ping => {
+                conn.profile.last_ping = wall;
+                self.propose(id, Step::Ping);
+            }
+            Incoming::Pong { raw, .. } => {
+                conn.profile.last_ping = wall;
+                if let Some(pinged) = conn.pinged.take() {
+                    let trip = now.since(pinged);
+                    self.latency.0 += trip.as_micros() as u64;
+                    self.latency.1 += 1;
+                }
+                self.propose(id, Step::Pong { raw });
+            }
+            Incoming::Broker(header, payload) => {
+                let wall = self.timestamp();
+                let entropy = &mut self.shared.entropy;
+                let random = &mut || entropy.bytes();
+                self.broker
+                    .handle(now, wall.as_str(), random, id, header, payload);
+                self.broker_effects();
+            }
+            Incoming::Invalid(failure) => {
+                self.counters.drop(DropCause::Invalid, 1);
+                self.fail(id, failure);
+            }
+        }
+    }
+
+    /// A message of somebody who has yet to say who it is.
+    pub(super) fn act_unknown(&mut self, id: ConnId, incoming: Incoming) {
+        let now = self.clock;
+        let Some(conn) = self.conns.get_mut(id) else {
+            return;
+        };
+        let Some(route) = conn.route else {
+            return;
+        };
+        let auth = &self.routes[usize::from(route)].route.auth;
+        match (incoming, auth) {
+            (Incoming::Authenticate(data), Auth::Message { timeout }) => {
+                if conn.state != State::Unauthorized {
+                    return self.fail(id, Failure::AlreadyAuthenticated);
+                }
+                conn.state = State::Authenticating;
+                conn.auth_deadline = now + *timeout * 3;
+                let step = Step::Authenticate(data);
+                if self.is_wanted(id, &step) {
+                    self.propose(id, step);
+                } else {
+                    // Nobody knows good credentials from bad ones.
+                    self.rejected(id, Failure::AuthenticationFailed);
+                }
+            }
+            (
+                Incoming::Connect {
+                    api_key: Some(key),
+                    namespace,
+                    binary,
+                },
+                Auth::ApiKeys { keys, .. },
+            ) => {
+                if !is_among(keys, &key) {
+                    return self.rejected(id, Failure::InvalidApiKey);
+                }
+                conn.binary = binary;
+                self.authenticated(id, Identity::default());
+                self.reconnect(id, namespace);
+            }
+            (Incoming::Invalid(failure), _) => {
+                self.counters.drop(DropCause::Invalid, 1);
+                self.fail(id, failure);
+            }
+            _ => self.fail(id, Failure::NotAuthenticated),
+        }
+    }
+
+    pub(super) fn too_fast(
+        &mut self,
+        id: ConnId,
+        code: ErrorCode,
+        event: Option<Utf8Bytes>,
+        retry: Duration,
+    ) {
+        self.counters.drop(
+            match code {
+                ErrorCode::EventRateLimit => DropCause::EventRateLimited,
+                _ => DropCause::RateLimited,
+            },
+            1,
+        );
+        let Some(conn) = self.conns.get_mut(id) else {
+            return;
+        };
+        // Who does not listen is told once, not once a message.
+        if core::mem::replace(&mut conn.flags.warned, true) {
+            return;
+        }
+        let busy = conn.turn.is_some();
+        let step = Step::RateLimited {
+            event,
+            retry_after: retry.as_micros().div_ceil(1_000) as u64,
+        };
+        if busy {
+            self.perform(id, step);
+        } else {
+            self.propose(id, step);
+        }
+    }
+
+    /// Whether a message is one too many, and when the next is not.
+    pub(super) fn limited(&mut self, id: ConnId, len: usize) -> Option<Duration> {
+        let now = self.clock;
+        let conn = self.conns.get_mut(id)?;
+        let route = &self.routes[usize::from(conn.route?)].route;
+        let cost = u32::try_from(len).unwrap_or(u32::MAX);
+        let own = route
+            .rate
+            .as_ref()
+            .and_then(|limit| conn.limits.messages.check(limit, now, 1).err())
+            .or_else(|| {
+                let limit = route.byte_rate.as_ref()?;
+                conn.limits.bytes.check(limit, now, cost).err()
+            });
+        let subjects = [
+            (
+                conn.user.clone().map(Subject::User),
+                route.user_rate.clone(),
+            ),
+            (
+                conn.address.map(Subject::Address),
+                route.address_rate.clone(),
+            ),
+        ];
+        let limited = own.or_else(|| {
+            subjects
+                .into_iter()
+                .find_map(|(subject, limit)| self.subject_limited(subject?, limit.as_ref()?))
+        });
+        if limited.is_none()
+            && let Some(conn) = self.conns.get_mut(id)
+        {
+            conn.flags.warned = false;
+        }
+        limited
+    }
+
+    pub(super) fn event_limited(
+        &mut self,
+        id: ConnId,
+        route: u16,
+        name: &Utf8Bytes,
+    ) -> Option<Duration> {
+        let now = self.clock;
+        let limits = &self.routes[usize::from(route)].route.event_rates;
+        let limiters = &mut self.conns.get_mut(id)?.limits.events;
+        limiters.check(limits, now, name).err()
+    }
+
+    /// Does what the broker decided.
+    pub(super) fn broker_effects(&mut self) {
+        while let Some(effect) = self.broker.poll() {
+            match effect {
+                Effect::Send {
+                    to,
+                    header,
+                    payload,
+                } => self.say(
+                    to,
+                    Outgoing::Broker {
+                        header: &header,
+                        payload: &payload,
+                    },
+                ),
+                Effect::Publish {
+                    to,
+                    header,
+                    payload,
+                } => {
+                    let what = Outgoing::Broker {
+                        header: &header,
+                        payload: &payload,
+                    };
+                    self.say_all(&Audience::Some(to), &[], what, &header.topic);
+                }
+                Effect::Fail { to, failure } => self.fail(to, Failure::Header(failure)),
+                Effect::Subscribe { key, topic } => {
+                    // The broker has bounds of its own.
+                    let _ = self.join_room(key, &topic, false);
+                }
+                Effect::Unsubscribe { key, topic } => {
+                    self.leave_room(key, &topic);
+                }
+            }
+        }
+    }
+}
