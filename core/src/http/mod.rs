@@ -4,6 +4,8 @@
 //! smuggled: no folded lines, no bare CR or LF, no space before a colon. Whatever is written was
 //! checked when the caller handed it in, so no caller string can start a header of its own.
 
+#[allow(dead_code)]
+mod api;
 mod extension;
 mod head;
 mod headers;
@@ -14,6 +16,7 @@ mod route;
 mod upgrade;
 mod url;
 
+pub use api::{ApiConfig, ClientInfo, RoomInfo};
 pub use head::{HeadError, HeadLimits};
 pub use headers::{Headers, InvalidHeader};
 pub use origin::Origins;
@@ -23,6 +26,8 @@ pub use route::{Params, Pattern, PatternError, Router, Taken};
 pub use upgrade::{HandshakeError, UpgradeRequest};
 pub use url::{Url, UrlError};
 
+#[allow(unused_imports)]
+pub(crate) use api::{Api, ApiCall, Reply};
 pub(crate) use extension::Extension;
 #[cfg(feature = "internals")]
 pub(crate) use extension::parse_extensions;
