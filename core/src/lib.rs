@@ -102,6 +102,8 @@ mod limit;
 mod message;
 #[allow(dead_code)]
 mod offline;
+#[allow(dead_code)]
+mod stats;
 mod time;
 
 pub use bytes::Bytes;
@@ -114,5 +116,6 @@ pub use json::{Json, JsonError, MAX_DEPTH, MAX_NODES};
 pub use limit::{Algorithm, EventLimits, RateLimit};
 pub use message::{Message, Utf8Bytes};
 pub use offline::OfflineConfig;
+pub use stats::{CloseCause, DropCause, RefuseCause, ServerStats};
 pub use time::Tick;
 pub use websocket::{Config, WebSocket};
