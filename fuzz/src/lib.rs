@@ -5,6 +5,7 @@
 //! the corpus through them on stable Rust. `README.md` tells how to use both.
 #![forbid(unsafe_code)]
 
+pub mod api;
 pub mod client;
 pub mod differential;
 pub mod extension_header;
@@ -13,6 +14,7 @@ pub mod inflate;
 pub mod replay;
 pub mod request_head;
 pub mod response_head;
+pub mod route;
 pub mod server;
 pub mod text;
 pub mod url;
@@ -33,7 +35,8 @@ static HEAP: &StatsAlloc<std::alloc::System> = &INSTRUMENTED_SYSTEM;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target. Each has a program in `fuzz_targets` and a folder in `corpus`.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 12] = [
+    ("api", api::run),
     ("client", client::run),
     ("differential", differential::run),
     ("extension_header", extension_header::run),
@@ -41,6 +44,7 @@ pub const TARGETS: [Target; 10] = [
     ("inflate", inflate::run),
     ("request_head", request_head::run),
     ("response_head", response_head::run),
+    ("route", route::run),
     ("server", server::run),
     ("text", text::run),
     ("url", url::run),

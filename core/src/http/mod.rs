@@ -27,7 +27,7 @@ pub use upgrade::{HandshakeError, UpgradeRequest};
 pub use url::{Url, UrlError};
 
 #[allow(unused_imports)]
-pub(crate) use api::{Api, ApiCall, Reply};
+pub(crate) use api::{Api, ApiCall, Reply, parse as api};
 pub(crate) use extension::Extension;
 #[cfg(feature = "internals")]
 pub(crate) use extension::parse_extensions;
