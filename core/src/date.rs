@@ -47,6 +47,7 @@ impl Timestamp {
         core::str::from_utf8(&self.0).expect("digits and punctuation")
     }
 
+    #[cfg(test)]
     /// Milliseconds from 1970 to the moment that an RFC 3339 text names; what
     /// is finer is cut off.
     ///
@@ -116,6 +117,7 @@ const fn date(unix_day: u64) -> (u64, u64, u64) {
     )
 }
 
+#[cfg(test)]
 /// Days from 0000-03-01 to a date. January and February of the year 0, which
 /// are before that, count as that day.
 const fn days(year: u64, month: u64, day: u64) -> u64 {
@@ -129,6 +131,7 @@ const fn days(year: u64, month: u64, day: u64) -> u64 {
     365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1
 }
 
+#[cfg(test)]
 const fn days_of(year: u64, month: u64) -> u64 {
     match month {
         2 if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => {
@@ -140,9 +143,11 @@ const fn days_of(year: u64, month: u64) -> u64 {
     }
 }
 
+#[cfg(test)]
 /// What is left of a text.
 struct Rest<'a>(&'a [u8]);
 
+#[cfg(test)]
 impl Rest<'_> {
     fn one_of(&mut self, bytes: &[u8]) -> Option<u8> {
         let (&byte, rest) = self.0.split_first()?;

@@ -1,8 +1,10 @@
 //! The parsers inside, for the fuzz targets and benches of this repository; no
 //! promise of stability.
 
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::net::IpAddr;
 
 use crate::code::CloseCode;
 use crate::deflate::{self, Deflate, InflateError, InflateLimits, Parameters};
@@ -10,7 +12,7 @@ use crate::dialect::{Context, Dialect, Failure, Incoming, Memory, Outgoing, Peer
 use crate::frame::header::{Header, Opcode};
 use crate::frame::{close, mask, utf8};
 use crate::http::{
-    self, Extension, HandshakeError, HeadError, HeadKind, HeadLimits, Request, Response,
+    self, ApiConfig, Extension, HandshakeError, HeadError, HeadKind, HeadLimits, Request, Response,
     UpgradeRequest,
 };
 use crate::json::Json;
@@ -278,5 +280,20 @@ impl Dialogue {
             binary: PeerBinary::Compressed,
         };
         self.dialect.encode(context, what)
+    }
+}
+
+/// What the HTTP API makes of a request: nothing, the call as text, or the
+/// answer that refuses it.
+pub fn api(
+    request: &Request,
+    config: &ApiConfig,
+    peer: Option<IpAddr>,
+    secure: bool,
+) -> Option<Result<String, Response>> {
+    match http::parse_api(request, config, peer, secure) {
+        http::Api::NotOurs => None,
+        http::Api::Call(call, _) => Some(Ok(format!("{call:?}"))),
+        http::Api::Refused(response) => Some(Err(response)),
     }
 }

@@ -113,6 +113,6 @@ pub use json::{IntoJson, Json, JsonError, MAX_DEPTH, MAX_NODES};
 pub use limit::{Algorithm, EventLimits, RateLimit};
 pub use message::{Message, Utf8Bytes};
 pub use offline::OfflineConfig;
-pub use stats::{Counters, DropCause, ServerStats};
+pub use stats::{CloseCause, DropCause, RefuseCause, ServerStats};
 pub use time::Tick;
 pub use websocket::{Config, WebSocket};

@@ -8,6 +8,7 @@ use core::ops::Deref;
 
 use bytes::Bytes;
 use bytestring::ByteString;
+use serde::{Serialize, Serializer};
 
 /// Text that is known to be UTF-8, cheap to clone.
 ///
@@ -99,6 +100,12 @@ impl PartialEq<str> for Utf8Bytes {
 impl PartialEq<&str> for Utf8Bytes {
     fn eq(&self, other: &&str) -> bool {
         self.as_str() == *other
+    }
+}
+
+impl Serialize for Utf8Bytes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self)
     }
 }
 

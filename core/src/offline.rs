@@ -293,6 +293,7 @@ impl Losses {
         all.into_iter().zip(self.0).filter(|(_, count)| *count > 0)
     }
 
+    #[cfg(test)]
     pub(crate) fn total(&self) -> usize {
         self.0.iter().sum()
     }

@@ -1,6 +1,8 @@
 //! The hub, met by scripted clients: every dialect's conversation as it is on
 //! the wire, in time and out of it.
 
+#![allow(missing_docs, clippy::unwrap_used, clippy::wildcard_enum_match_arm)]
+
 mod common;
 
 use std::collections::BTreeMap;

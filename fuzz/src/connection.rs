@@ -401,7 +401,11 @@ impl Plan {
         /// Two inflaters and two deflaters.
         const DEFLATE: usize = 1 << 20;
         let config = &self.start.config;
-        let limits = 2 * (config.max_message + config.max_queued_bytes + config.head.head_bytes)
+        let limits = 2
+            * (config.max_message
+                + config.max_queued_bytes
+                + config.head.head_bytes
+                + config.max_body)
             + 128 * 1024;
         FIXED
             + if config.deflate.is_some() {
@@ -455,6 +459,7 @@ fn start(role: Role, flags: u8, limits: u8, times: u8) -> Start {
         streaming: bit(flags, 2),
         control_events: bit(flags, 3),
         decide: bit(flags, 4),
+        max_body: 300,
         handshake_timeout: seconds(choice(times, 0)),
         ping_interval: seconds(choice(times, 1)).map(|time| 5 * time),
         pong_timeout: seconds(choice(times, 1)).unwrap_or(defaults.pong_timeout),

@@ -5,6 +5,7 @@
 //! the corpus through them on stable Rust. `README.md` tells how to use both.
 #![forbid(unsafe_code)]
 
+pub mod api;
 pub mod client;
 pub mod dialect_ignis;
 pub mod dialect_rnode;
@@ -16,6 +17,7 @@ pub mod inflate;
 pub mod replay;
 pub mod request_head;
 pub mod response_head;
+pub mod route;
 pub mod server;
 pub mod text;
 pub mod url;
@@ -37,7 +39,8 @@ static HEAP: &StatsAlloc<std::alloc::System> = &INSTRUMENTED_SYSTEM;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target. Each has a program in `fuzz_targets` and a folder in `corpus`.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 14] = [
+    ("api", api::run),
     ("client", client::run),
     ("dialect_ignis", dialect_ignis::run),
     ("dialect_rnode", dialect_rnode::run),
@@ -48,6 +51,7 @@ pub const TARGETS: [Target; 13] = [
     ("inflate", inflate::run),
     ("request_head", request_head::run),
     ("response_head", response_head::run),
+    ("route", route::run),
     ("server", server::run),
     ("text", text::run),
     ("url", url::run),

@@ -14,6 +14,8 @@ pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     texts(&mut seeds);
     heads(&mut seeds);
     lines(&mut seeds);
+    routes(&mut seeds);
+    calls(&mut seeds);
     payloads(&mut seeds);
     dialects(&mut seeds);
     for (name, role) in [("server", Role::Server), ("client", Role::Client)] {
@@ -270,6 +272,14 @@ fn connections(seeds: &mut Seeds, target: &'static str, role: Role) {
             heads.push("GET / HTTP/1.1\r\nHost: a\r\n\r\n".into());
             heads.push("HEAD /metrics HTTP/1.0\r\n\r\n".into());
             heads.push("GET / HTTP/1.1\nHost: a\n\n".into());
+            for fields in [
+                "Content-Length: 5\r\n",
+                "Expect: 100-continue\r\nContent-Length: 300\r\n",
+                "Content-Length: 301\r\n",
+                "Transfer-Encoding: chunked\r\n",
+            ] {
+                heads.push(format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n"));
+            }
             heads.push("\x16\x03\x01\x02\x00\x01\x00\x01".into());
         }
         Role::Client => {
@@ -482,6 +492,62 @@ fn lines(seeds: &mut Seeds) {
     ] {
         for flags in 0..2 {
             seeds.push(("url", [&[flags][..], text.as_bytes()].concat()));
+        }
+    }
+}
+
+fn routes(seeds: &mut Seeds) {
+    const PATTERNS: &str = "/\n/chat\n/rooms/{id}\n/rooms/{id}/log\n/rooms/new\n/files/*\n\
+        /rooms/{id}/*\n/{a}/new\n/caf%C3%A9\n/*\n/a//b\n/x{y}\n/{a}/{a}\n/**\n/%ff\n";
+    for path in [
+        "/",
+        "/chat/",
+        "/rooms/new",
+        "/rooms/a%2Fb%3f/log",
+        "/rooms/7/x/y",
+        "/files/../etc/passwd",
+        "/files/%2e%2e/x",
+        "/caf%c3%a9",
+        "/x//y",
+        "/rooms/%00",
+        "/rooms/%c3%28",
+    ] {
+        seeds.push(("route", [PATTERNS, path].concat().into_bytes()));
+    }
+}
+
+fn calls(seeds: &mut Seeds) {
+    for (line, body) in [
+        ("GET /websocket/rooms", ""),
+        ("GET /websocket/rooms/room%201", ""),
+        (
+            "POST /websocket/rooms",
+            r#"{"name":"general","description":"d","maxConnections":50}"#,
+        ),
+        ("POST /websocket/rooms", r#"{"name":"a","name":"b"}"#),
+        ("POST /websocket/rooms/r/message", r#"{"message":"hi"}"#),
+        ("POST /websocket/rooms/r/join", r#"{"connectionId":"c"}"#),
+        ("POST /websocket/rooms/r/leave", r#"{"connectionId":7}"#),
+        ("HEAD /websocket/clients/c", ""),
+        ("GET /websocket/clients/c/rooms", ""),
+        ("GET /metrics", ""),
+        ("GET /metrics/prometheus", ""),
+        ("GET /smartsocket/stats", ""),
+        ("GET /smartsocket/poll", ""),
+        ("GET /client.js", ""),
+        ("OPTIONS /websocket/rooms", ""),
+        ("DELETE /websocket/rooms", ""),
+    ] {
+        for (flags, fields) in [
+            (0, ""),
+            (0, "Origin: http://localhost\r\nAccept: text/plain\r\n"),
+            (1, "Authorization: Bearer s3cret\r\n"),
+            (0x21, "Authorization: Bearer s3cre\r\n"),
+            (0x20, ""),
+            (0x1c, "Origin: https://app.example.com\r\n"),
+        ] {
+            let request = format!("{line} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n{body}");
+            seeds.push(("api", [&[flags][..], request.as_bytes()].concat()));
         }
     }
 }

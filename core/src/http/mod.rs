@@ -25,7 +25,7 @@ pub use route::{Params, Pattern, PatternError, Router, Taken};
 pub use upgrade::{HandshakeError, UpgradeRequest};
 pub use url::{Url, UrlError};
 
-pub(crate) use api::{Api, ApiCall, json, parse as parse_api, with_cors};
+pub(crate) use api::{Api, ApiCall, Reply, parse as parse_api};
 pub(crate) use extension::Extension;
 #[cfg(feature = "internals")]
 pub(crate) use extension::parse_extensions;

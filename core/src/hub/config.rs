@@ -44,6 +44,8 @@ pub struct HubConfig {
     pub max_acks_per_client: usize,
     /// The HTTP API for rooms, clients and figures. Default: on, for loopback.
     pub api: Option<ApiConfig>,
+    /// The namespace whose rooms the API shows and makes. Default `/rnode`.
+    pub api_namespace: String,
     /// Keep messages for users who are away (SS-50). Default: do not.
     pub offline: Option<OfflineConfig>,
     /// Tell [`Output::Cluster`](super::Output::Cluster) what is published, for
@@ -64,6 +66,7 @@ impl Default for HubConfig {
             handler_timeout: Duration::from_secs(30),
             max_acks_per_client: 1_000,
             api: Some(ApiConfig::default()),
+            api_namespace: "/rnode".into(),
             offline: None,
             cluster: false,
         }

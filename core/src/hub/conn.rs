@@ -57,6 +57,8 @@ pub(super) struct Conn {
     pub(super) auth_deadline: Tick,
     /// When the dialect's next ping, or look at silence, is due.
     pub(super) heartbeat: Tick,
+    /// When the WebSocket opened.
+    pub(super) opened: Tick,
     /// When the last message came.
     pub(super) heard: Tick,
     /// When the dialect's last ping went.

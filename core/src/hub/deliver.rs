@@ -1,7 +1,6 @@
 //! What goes out: to one client, to many, to those who are away.
 
 use alloc::boxed::Box;
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
@@ -230,7 +229,7 @@ impl Hub {
         now: Tick,
         namespace: &str,
         name: &str,
-        description: Option<String>,
+        description: Option<&str>,
         max_connections: Option<usize>,
     ) -> Result<Utf8Bytes, JoinError> {
         let now = self.tick(now);
@@ -244,7 +243,7 @@ impl Hub {
             .create(now, namespace, id.clone(), created, true, max_rooms)?;
         if let Some(room) = self.rooms.get_mut(key) {
             room.name = name.into();
-            room.description = description;
+            room.description = description.map(Utf8Bytes::from);
             room.max_connections = max_connections;
         }
         Ok(id)
@@ -316,7 +315,7 @@ impl Hub {
                     .map_or(0, |data| data.as_str().len());
             // Nobody of this name was ever here: it is not kept.
             if let Ok(losses) = offline.push(now, user.text(), bytes, publication.clone()) {
-                self.counters.lost(&losses);
+                self.counters.lost(losses);
             }
         }
         reached
@@ -358,7 +357,17 @@ impl Hub {
             Outgoing::RoomMessage { .. } | Outgoing::Direct { .. } | Outgoing::Raw(_) => {
                 Class::Event("")
             }
-            _ => Class::Certain,
+            Outgoing::Ack { .. }
+            | Outgoing::Welcome { .. }
+            | Outgoing::Ping
+            | Outgoing::Pong { .. }
+            | Outgoing::RoomJoined { .. }
+            | Outgoing::RoomLeft { .. }
+            | Outgoing::MessageAck { .. }
+            | Outgoing::Blocked { .. }
+            | Outgoing::RateLimited { .. }
+            | Outgoing::Error(_)
+            | Outgoing::Broker { .. } => Class::Certain,
         };
         self.deliver(id, &mut saying, class);
     }
@@ -424,7 +433,7 @@ impl Hub {
         }
         let event = matches!(class, Class::Event(_));
         if event && !conn.is_somebody() {
-            self.counters.drop(DropCause::NotOpen, 1);
+            self.counters.dropped(DropCause::NotOpen, 1);
             return false;
         }
         self.use_config(Some(route));
@@ -447,14 +456,13 @@ impl Hub {
                 .outbox
                 .as_ref()
                 .is_some_and(|waiting| !waiting.queue.is_empty());
-            self.counters.sent_messages += 1;
-            self.counters.sent_bytes += message.len() as u64;
+            self.counters.sent(1, message.len());
             if !queued && conn.endpoint.buffered() < WIRE {
                 let sent = conn
                     .endpoint
                     .send(&mut self.shared, self.clock, message.clone(), true);
                 if sent.is_err() {
-                    self.counters.drop(DropCause::Closed, 1);
+                    self.counters.dropped(DropCause::Closed, 1);
                 } else if echoes {
                     dialect.sent(&mut conn.memory, message);
                 }
@@ -516,7 +524,7 @@ impl Hub {
         if !waiting.queue.is_empty() {
             conn.outbox = Some(waiting);
         }
-        self.counters.drop(DropCause::Closed, lost);
+        self.counters.dropped(DropCause::Closed, lost);
     }
 
     /// Whether a step is asked about before it happens.
@@ -560,7 +568,7 @@ fn stow(
         match limits.overflow {
             Overflow::Close => return false,
             Overflow::DropNewest => {
-                counters.drop(DropCause::Outbox, 1);
+                counters.dropped(DropCause::Outbox, 1);
                 return true;
             }
             Overflow::DropOldest | Overflow::KeepLatest => {
@@ -572,14 +580,14 @@ fn stow(
                 });
                 if let Some(same) = same {
                     drop_at(waiting, same);
-                    counters.drop(DropCause::Outbox, 1);
+                    counters.dropped(DropCause::Outbox, 1);
                 }
                 while !fits(waiting, 1) {
                     let Some(oldest) = waiting.queue.iter().position(|other| !other.certain) else {
                         break;
                     };
                     drop_at(waiting, oldest);
-                    counters.drop(DropCause::Outbox, 1);
+                    counters.dropped(DropCause::Outbox, 1);
                 }
             }
         }

@@ -5,7 +5,6 @@ use core::time::Duration;
 use crate::broker::Effect;
 use crate::code::CloseCode;
 use crate::dialect::{Failure, Incoming, IncomingEvent, Outgoing};
-use crate::error_code::ErrorCode;
 use crate::message::{Message, Utf8Bytes};
 use crate::stats::DropCause;
 
@@ -25,9 +24,7 @@ impl Hub {
     pub(super) fn message(&mut self, id: ConnId, message: Message) {
         let now = self.clock;
         let len = message.len();
-        self.counters.received_messages += 1;
-        self.counters.received_bytes += len as u64;
-        self.rate.add(now, 1);
+        self.counters.received(now, len);
         let Some(conn) = self.conns.get_mut(id) else {
             return;
         };
@@ -46,27 +43,28 @@ impl Hub {
             }
         }
         if let Some(retry) = self.limited(id, len) {
-            return self.too_fast(id, ErrorCode::RateLimit, None, retry);
+            return self.too_fast(id, None, retry);
         }
         let dialect = &self.routes[usize::from(route)].route.dialect;
         let Some(conn) = self.conns.get_mut(id) else {
             return;
         };
         let incoming = dialect.decode(&mut conn.memory, message);
-        match incoming {
-            Incoming::Nothing | Incoming::Heartbeat => {}
-            Incoming::Ack { id: key, data } => {
-                if conn.is_somebody() && !self.answer(key.0, Some(id), Answer::Data(data)) {
-                    self.fail(id, Failure::UnknownAck);
-                }
+        let (busy, somebody) = (conn.is_busy(), conn.is_somebody());
+        if matches!(incoming, Incoming::Nothing | Incoming::Heartbeat) {
+            return;
+        }
+        if let Incoming::Ack { id: key, data } = incoming {
+            if somebody && !self.answer(key.0, Some(id), Answer::Data(data)) {
+                self.fail(id, Failure::UnknownAck);
             }
-            incoming if conn.is_busy() && !self.is_instant(id, &incoming) => {
-                if let Some(conn) = self.conns.get_mut(id) {
-                    conn.inbox_bytes += len;
-                    conn.inbox.push_back((len, incoming));
-                }
+        } else if busy && !self.is_instant(id, &incoming) {
+            if let Some(conn) = self.conns.get_mut(id) {
+                conn.inbox_bytes += len;
+                conn.inbox.push_back((len, incoming));
             }
-            incoming => self.act(id, incoming),
+        } else {
+            self.act(id, incoming);
         }
     }
 
@@ -79,7 +77,19 @@ impl Hub {
                 !self.is_wanted(id, &Step::Pong { raw: None })
                     && !self.is_wanted(id, &Step::MessageAck(Utf8Bytes::default()))
             }
-            _ => false,
+            Incoming::Nothing
+            | Incoming::Heartbeat
+            | Incoming::Connect { .. }
+            | Incoming::Authenticate(_)
+            | Incoming::Event(_)
+            | Incoming::Binary(_)
+            | Incoming::Ack { .. }
+            | Incoming::Join(_)
+            | Incoming::Leave(_)
+            | Incoming::ToRoom { .. }
+            | Incoming::Direct { .. }
+            | Incoming::Broker(..)
+            | Incoming::Invalid(_) => false,
         }
     }
 
@@ -107,8 +117,7 @@ impl Hub {
             Incoming::Authenticate(_) => self.fail(id, Failure::AlreadyAuthenticated),
             Incoming::Event(event) => {
                 if let Some(retry) = self.event_limited(id, route, &event.name) {
-                    let code = ErrorCode::EventRateLimit;
-                    return self.too_fast(id, code, Some(event.name), retry);
+                    return self.too_fast(id, Some(event.name), retry);
                 }
                 let IncomingEvent {
                     name,
@@ -151,8 +160,7 @@ impl Hub {
                 conn.profile.last_ping = wall;
                 if let Some(pinged) = conn.pinged.take() {
                     let trip = now.since(pinged);
-                    self.latency.0 += trip.as_micros() as u64;
-                    self.latency.1 += 1;
+                    self.counters.round_trip(trip);
                 }
                 self.propose(id, Step::Pong { raw });
             }
@@ -165,7 +173,7 @@ impl Hub {
                 self.broker_effects();
             }
             Incoming::Invalid(failure) => {
-                self.counters.drop(DropCause::Invalid, 1);
+                self.counters.dropped(DropCause::Invalid, 1);
                 self.fail(id, failure);
             }
         }
@@ -212,24 +220,18 @@ impl Hub {
                 self.reconnect(id, namespace);
             }
             (Incoming::Invalid(failure), _) => {
-                self.counters.drop(DropCause::Invalid, 1);
+                self.counters.dropped(DropCause::Invalid, 1);
                 self.fail(id, failure);
             }
             _ => self.fail(id, Failure::NotAuthenticated),
         }
     }
 
-    pub(super) fn too_fast(
-        &mut self,
-        id: ConnId,
-        code: ErrorCode,
-        event: Option<Utf8Bytes>,
-        retry: Duration,
-    ) {
-        self.counters.drop(
-            match code {
-                ErrorCode::EventRateLimit => DropCause::EventRateLimited,
-                _ => DropCause::RateLimited,
+    pub(super) fn too_fast(&mut self, id: ConnId, event: Option<Utf8Bytes>, retry: Duration) {
+        self.counters.dropped(
+            match event {
+                Some(_) => DropCause::EventRateLimited,
+                None => DropCause::RateLimited,
             },
             1,
         );
@@ -267,14 +269,8 @@ impl Hub {
                 conn.limits.bytes.check(limit, now, cost).err()
             });
         let subjects = [
-            (
-                conn.user.clone().map(Subject::User),
-                route.user_rate.clone(),
-            ),
-            (
-                conn.address.map(Subject::Address),
-                route.address_rate.clone(),
-            ),
+            (conn.user.clone().map(Subject::User), route.user_rate),
+            (conn.address.map(Subject::Address), route.address_rate),
         ];
         let limited = own.or_else(|| {
             subjects

@@ -45,7 +45,7 @@ use crate::http::{Pattern, Router};
 use crate::limit::Limiter;
 use crate::message::Utf8Bytes;
 use crate::offline::OfflineCache;
-use crate::stats::{Counters, Rate};
+use crate::stats::Counters;
 use crate::time::Tick;
 use crate::websocket::{Config, Endpoint, Event as Inner, Fill, Output as InnerOutput, Shared};
 
@@ -150,11 +150,8 @@ pub struct Hub {
     origin_ms: i64,
     serial: u32,
     ack_key: u64,
-    started: Tick,
     memory: Option<u64>,
     counters: Counters,
-    rate: Rate,
-    latency: (u64, u64),
     stopping: bool,
 }
 
@@ -259,11 +256,8 @@ impl Hub {
             origin_ms: unix_ms as i64 - (now.as_micros() / 1_000) as i64,
             serial: 0,
             ack_key: 0,
-            started: now,
             memory: None,
-            counters: Counters::default(),
-            rate: Rate::default(),
-            latency: (0, 0),
+            counters: Counters::new(now),
             stopping: false,
             shared,
             config,
@@ -281,10 +275,9 @@ impl Hub {
     pub fn accept(&mut self, now: Tick, address: Option<IpAddr>) -> Result<ConnId, Crowded> {
         let now = self.tick(now);
         if let Err(crowded) = self.gate.enter(address) {
-            self.counters.refused += 1;
+            self.counters.refused(crowded.into());
             return Err(crowded);
         }
-        self.counters.accepted += 1;
         self.use_config(None);
         let client = ClientId::new(self.shared.entropy.bytes());
         let id = self.conns.insert(Conn {
@@ -305,6 +298,7 @@ impl Hub {
             limits: Limits::default(),
             auth_deadline: Tick::MAX,
             heartbeat: Tick::MAX,
+            opened: now,
             heard: now,
             pinged: None,
             early: 0,

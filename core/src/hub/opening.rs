@@ -3,9 +3,12 @@
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 
+use subtle::ConstantTimeEq as _;
+
 use crate::code::CloseCode;
 use crate::dialect::Dialect;
-use crate::http::{self, Api, ApiCall, Request, Response};
+use crate::http::{self, Api, ApiCall, Reply, Request, Response};
+use crate::json::Json;
 use crate::message::Utf8Bytes;
 use crate::websocket::{Accept, Shared, Ticket, WebSocket};
 
@@ -173,6 +176,8 @@ impl Hub {
         };
         let state = &self.routes[usize::from(route)];
         self.clients.insert(conn.client, id);
+        self.counters.accepted();
+        conn.opened = now;
         conn.heard = now;
         match state.route.auth.timeout() {
             Some(timeout) if conn.state != State::Authenticated => {
@@ -191,16 +196,16 @@ impl Hub {
 
     /// A request that asks for no WebSocket.
     fn plain(&mut self, id: ConnId, ticket: Ticket, route: Option<u16>) {
-        let address = self.conns.get(id).and_then(|conn| conn.address);
+        let peer = self.conns.get(id);
+        let address = peer.and_then(|conn| conn.address);
+        let secure = peer.is_some_and(|conn| conn.endpoint.is_secure());
         if let Some(config) = &self.config.api {
-            let config = config.clone();
-            let answer = match http::parse_api(ticket.request(), address, &config) {
+            let answer = match http::parse_api(ticket.request(), config, address, secure) {
                 Api::NotOurs => None,
                 Api::Refused(response) => Some(response),
-                Api::Call(call) => self.call(call, &config.namespace),
+                Api::Call(call, reply) => self.call(call, &reply),
             };
             if let Some(response) = answer {
-                let response = http::with_cors(response, ticket.request(), &config);
                 return self.respond(self.clock, id, ticket, response);
             }
         }
@@ -240,85 +245,53 @@ impl Hub {
         {
             self.aliases.remove(&alias);
         }
-        let response = if status == 426 {
-            Response::new(426)
-        } else {
-            http::json(
-                status,
-                &serde_json::json!({ "success": false, "error": why }),
-            )
-        };
+        let response = refusal(status, why);
         self.respond(self.clock, id, ticket, response);
     }
 
     /// Does what the API was asked for. `None`: it is the application's.
-    fn call(&mut self, call: ApiCall, namespace: &str) -> Option<Response> {
-        use serde_json::json;
-        let missing = |what: &str| http::json(404, &json!({ "success": false, "error": what }));
+    fn call(&mut self, call: ApiCall, reply: &Reply) -> Option<Response> {
         let now = self.clock;
+        let namespace = self.config.api_namespace.clone();
         Some(match call {
-            ApiCall::ListRooms => {
-                let rooms = self.rooms_in(namespace);
-                http::json(
-                    200,
-                    &json!({ "success": true, "count": rooms.len(), "rooms": rooms }),
-                )
-            }
-            ApiCall::Room(room) => match self.room(namespace, &room) {
-                Some(room) => http::json(200, &json!({ "success": true, "room": room })),
-                None => missing("Room not found"),
-            },
+            ApiCall::ListRooms => reply.rooms(&self.rooms_in(&namespace)),
+            ApiCall::Room(room) => reply.room(self.room(&namespace, &room).as_ref()),
             ApiCall::CreateRoom {
                 name,
                 description,
                 max_connections,
-            } => match self.create_room(now, namespace, &name, description, max_connections) {
-                Ok(room) => http::json(200, &json!({ "success": true, "roomId": room.as_str() })),
-                Err(error) => http::json(
-                    503,
-                    &json!({ "success": false, "error": error.to_string() }),
-                ),
-            },
+            } => {
+                let description = description.as_deref();
+                match self.create_room(now, &namespace, &name, description, max_connections) {
+                    Ok(room) => reply.created(&room),
+                    Err(error) => reply.error(503, &error.to_string()),
+                }
+            }
             ApiCall::RoomMessage { room, message } => {
-                let success = self.send_room_message(now, namespace, &room, &message);
-                http::json(200, &json!({ "success": success }))
+                reply.success(self.send_room_message(now, &namespace, &room, &message))
             }
             ApiCall::JoinRoom { room, connection } => {
                 let id = self.find(&connection);
-                let success = id.is_some_and(|id| self.join(now, id, &room).is_ok());
-                http::json(200, &json!({ "success": success }))
+                reply.success(id.is_some_and(|id| self.join(now, id, &room).is_ok()))
             }
             ApiCall::LeaveRoom { room, connection } => {
                 let id = self.find(&connection);
-                let success = id.is_some_and(|id| self.leave(now, id, &room));
-                http::json(200, &json!({ "success": success }))
+                reply.success(id.is_some_and(|id| self.leave(now, id, &room)))
             }
             ApiCall::Client(connection) => {
-                match self.find(&connection).and_then(|id| self.info(id)) {
-                    Some(client) => http::json(200, &json!({ "success": true, "client": client })),
-                    None => missing("Client not found"),
-                }
+                let client = self.find(&connection).and_then(|id| self.info(id));
+                reply.client(client.as_ref())
             }
             ApiCall::ClientRooms(connection) => match self.find(&connection) {
-                Some(id) => {
-                    let rooms = self.rooms_of(id);
-                    http::json(
-                        200,
-                        &json!({ "success": true, "count": rooms.len(), "rooms": rooms }),
-                    )
-                }
-                None => missing("Client not found"),
+                Some(id) => reply.rooms(&self.rooms_of(id)),
+                None => reply.client(None),
             },
-            ApiCall::Metrics { prometheus } => self.metrics(prometheus),
-            ApiCall::Poll => http::json(
-                200,
-                &json!({
-                    "status": "ok",
-                    "message": "SmartSocket HTTP Fallback Active",
-                    "upgrade": "Use WebSocket for better performance",
-                }),
-            ),
-            ApiCall::Stats => http::json(200, &self.stats_json()),
+            ApiCall::Metrics { prometheus: true } => reply.prometheus(self.prometheus()),
+            ApiCall::Metrics { prometheus: false } => {
+                reply.json(200, &self.counters.to_metrics(&self.gauges()))
+            }
+            ApiCall::Poll => reply.poll(),
+            ApiCall::Stats => reply.json(200, &self.counters.to_json(now, &self.gauges())),
             ApiCall::ClientScript => return None,
         })
     }
@@ -331,6 +304,27 @@ impl Hub {
             self.touch(id);
         }
     }
+}
+
+/// A refusal in the words of the API.
+fn refusal(status: u16, why: &str) -> Response {
+    let body = alloc::format!("{{\"success\":false,\"error\":{}}}", Json::string(why));
+    let response = Response::new(status).body(body);
+    let headers = [
+        ("Content-Type", "application/json"),
+        ("Cache-Control", "no-store"),
+        ("X-Content-Type-Options", "nosniff"),
+    ];
+    let upgrade = [("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")];
+    let upgrade = if status == 426 { &upgrade[..] } else { &[] };
+    headers
+        .iter()
+        .chain(upgrade)
+        .fold(response, |response, (name, value)| {
+            response
+                .header(name, value)
+                .expect("names and values are above")
+        })
 }
 
 /// A parameter of the query, decoded.
@@ -363,12 +357,6 @@ fn decode(text: &str) -> Option<String> {
 /// it is right.
 pub(super) fn is_among(keys: &[String], key: &str) -> bool {
     keys.iter().fold(false, |found, known| {
-        let equal = known.len() == key.len()
-            && known
-                .bytes()
-                .zip(key.bytes())
-                .fold(0, |differ, (a, b)| differ | (a ^ b))
-                == 0;
-        found | equal
+        found | bool::from(known.as_bytes().ct_eq(key.as_bytes()))
     })
 }

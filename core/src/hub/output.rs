@@ -279,9 +279,10 @@ impl Turn {
 
     /// The request of a [`Step::Connect`].
     pub fn request(&self) -> Option<&Request> {
-        match &self.step {
-            Step::Connect(ticket) => Some(ticket.request()),
-            _ => None,
+        if let Step::Connect(ticket) = &self.step {
+            Some(ticket.request())
+        } else {
+            None
         }
     }
 

@@ -1,12 +1,13 @@
 //! Namespaces and their rooms.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
 use slab::Slab;
 
+use crate::json::Json;
 use crate::message::Utf8Bytes;
 use crate::time::Tick;
 
@@ -33,10 +34,11 @@ pub(super) struct Room {
     pub(super) namespace: NamespaceKey,
     /// What clients name it by.
     pub(super) id: Utf8Bytes,
-    pub(super) name: String,
-    pub(super) description: Option<String>,
+    pub(super) name: Utf8Bytes,
+    pub(super) description: Option<Utf8Bytes>,
     pub(super) max_connections: Option<usize>,
-    pub(super) metadata: BTreeMap<String, String>,
+    /// A JSON object.
+    pub(super) metadata: Json,
     /// Wall clock in milliseconds.
     pub(super) created: u64,
     pub(super) members: Members,
@@ -152,12 +154,13 @@ impl Rooms {
         self.rooms.get_mut(key.0 as usize)
     }
 
+    pub(super) fn all(&self) -> impl Iterator<Item = &Room> {
+        self.rooms.iter().map(|(_, room)| room)
+    }
+
     /// Rooms of a namespace, in the order in which places were taken.
     pub(super) fn of(&self, namespace: NamespaceKey) -> impl Iterator<Item = &Room> {
-        self.rooms
-            .iter()
-            .map(|(_, room)| room)
-            .filter(move |room| room.namespace == namespace)
+        self.all().filter(move |room| room.namespace == namespace)
     }
 
     /// A new room; `kept` when it is to stay while it is empty.
@@ -178,11 +181,11 @@ impl Rooms {
         }
         let key = RoomKey(self.rooms.insert(Room {
             namespace,
-            name: id.as_str().into(),
+            name: id.clone(),
             id: id.clone(),
             description: None,
             max_connections: None,
-            metadata: BTreeMap::new(),
+            metadata: Json::EMPTY,
             created,
             members: Members::with_hasher(Plain),
             kept,

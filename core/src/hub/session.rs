@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use crate::dialect::{Dialect, Failure, Outgoing};
 use crate::message::Utf8Bytes;
-use crate::stats::DropCause;
+use crate::stats::{CloseCause, DropCause};
 use crate::time::Tick;
 use crate::websocket::Closed;
 
@@ -143,7 +143,7 @@ impl Hub {
         self.users.entry(user.clone()).or_default().push(id);
         if let Some(offline) = &mut self.offline {
             let losses = offline.know(now, user.text());
-            self.counters.lost(&losses);
+            self.counters.lost(losses);
         }
         if let Some(conn) = self.conns.get_mut(id) {
             conn.user = Some(user);
@@ -172,7 +172,7 @@ impl Hub {
             return;
         };
         let (waiting, losses) = offline.take(now, user.text());
-        self.counters.lost(&losses);
+        self.counters.lost(losses);
         for publication in waiting {
             self.say(
                 id,
@@ -238,23 +238,27 @@ impl Hub {
 
     /// The connection is over: nobody speaks to it any more.
     pub(super) fn closed(&mut self, id: ConnId, closed: Box<Closed>) {
+        let now = self.clock;
         let Some(conn) = self.conns.get_mut(id) else {
             return;
         };
         let opened = !matches!(conn.state, State::Handshake);
+        let lasted = now.since(conn.opened);
         let was_somebody = conn.is_somebody();
         let namespace = conn.namespace;
         conn.auth_deadline = Tick::MAX;
         conn.heartbeat = Tick::MAX;
         conn.outbox = None;
-        let lost = core::mem::take(&mut conn.inbox).len() as u64;
+        let lost = core::mem::take(&mut conn.inbox).len();
         conn.inbox_bytes = 0;
         let client = conn.client;
         let alias = conn.profile.alias.take();
         let owed = conn.owed;
         let user = conn.user.clone();
-        self.counters.drop(DropCause::Closed, lost);
-        self.counters.closed += u64::from(opened);
+        self.counters.dropped(DropCause::Closed, lost);
+        if opened && let Some(cause) = CloseCause::of(&closed.cause) {
+            self.counters.closed(cause, lasted);
+        }
         self.leave_all(id);
         if let Some(conn) = self.conns.get_mut(id) {
             conn.state = State::Disconnected;

@@ -39,9 +39,4 @@ impl Timers {
         }
         self.heap.pop().map(|Reverse(entry)| entry)
     }
-
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
-        self.heap.len()
-    }
 }

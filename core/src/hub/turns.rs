@@ -174,11 +174,11 @@ impl Hub {
             Step::Authenticate(_) => self.rejected(id, Failure::AuthenticationFailed),
             Step::Welcome => self.welcomed(id),
             Step::Event(event) => {
-                self.counters.drop(DropCause::Blocked, 1);
+                self.counters.dropped(DropCause::Blocked, 1);
                 self.blocked(id, event, error);
             }
             Step::Binary(_) | Step::RoomMessage { .. } | Step::Direct { .. } => {
-                self.counters.drop(DropCause::Blocked, 1);
+                self.counters.dropped(DropCause::Blocked, 1);
                 if let Some(error) = error {
                     self.say_blocked(id, "", &error);
                 }
@@ -192,7 +192,7 @@ impl Hub {
                 let why = error.as_deref().unwrap_or_default();
                 self.shut(id, CloseCode::POLICY, why);
             }
-            Step::Outbound { .. } => self.counters.drop(DropCause::Blocked, 1),
+            Step::Outbound { .. } => self.counters.dropped(DropCause::Blocked, 1),
             Step::Ping
             | Step::Pong { .. }
             | Step::MessageAck(_)
@@ -234,7 +234,7 @@ impl Hub {
 
     /// The application's handler failed.
     pub(super) fn failed(&mut self, id: ConnId, step: Step) {
-        self.counters.drop(DropCause::HandlerFailed, 1);
+        self.counters.dropped(DropCause::HandlerFailed, 1);
         match step {
             Step::Connect(ticket) => self.refuse(id, ticket, 500, "the server failed"),
             Step::Authenticate(_) => self.rejected(id, Failure::AuthenticationError),
@@ -271,7 +271,7 @@ impl Hub {
 
     /// A handler did not answer in time.
     pub(super) fn stalled(&mut self, id: ConnId, about: Interest) {
-        self.counters.drop(DropCause::HandlerFailed, 1);
+        self.counters.dropped(DropCause::HandlerFailed, 1);
         if self
             .conns
             .get(id)

@@ -4,10 +4,10 @@ use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 
 use crate::date::Timestamp;
-use crate::http::{ClientInfo, Response, RoomInfo};
+use crate::http::{ClientInfo, RoomInfo};
 use crate::json::Json;
 use crate::message::Utf8Bytes;
-use crate::stats::{Counters, ServerStats};
+use crate::stats::{DropCause, Gauges, OfflineGauges, ServerStats};
 
 use super::Hub;
 use super::conn::Conn;
@@ -156,45 +156,43 @@ impl Hub {
     /// What the HTTP API tells of a client.
     pub fn info(&self, id: ConnId) -> Option<ClientInfo> {
         let conn = self.conns.get(id).filter(|conn| conn.is_somebody())?;
-        let room = conn
-            .rooms
-            .last()
-            .and_then(|&key| Some(self.rooms.get(key)?.id.to_string()));
+        let room = conn.rooms.last();
+        let room = room.and_then(|&key| Some(self.rooms.get(key)?.id.clone()));
+        let client = Utf8Bytes::from(conn.client.to_string());
+        let profile = &conn.profile;
+        let route = &self.routes[usize::from(conn.route?)].route;
         Some(ClientInfo {
-            id: conn.client.to_string(),
-            client_id: conn
-                .profile
-                .alias
-                .as_ref()
-                .map_or_else(|| conn.client.to_string(), |alias| alias.to_string()),
-            path: conn.profile.path.clone(),
+            client_id: profile.alias.clone().unwrap_or_else(|| client.clone()),
+            id: client,
+            path: profile.path.as_str().into(),
             room_id: room,
-            handler_id: conn.profile.path.clone(),
-            metadata: conn.profile.metadata.clone(),
-            created_at: Timestamp::new(conn.profile.created).to_string(),
-            last_ping: Timestamp::new(conn.profile.last_ping.max(conn.profile.created)).to_string(),
+            handler_id: route.path.as_str().into(),
+            metadata: profile.metadata.clone().unwrap_or(Json::EMPTY),
+            created_at: Timestamp::new(profile.created).as_str().into(),
+            last_ping: Timestamp::new(profile.last_ping.max(profile.created))
+                .as_str()
+                .into(),
         })
     }
 
     /// Figures of the server (SS-22 to SS-26).
     pub fn stats(&self) -> ServerStats {
-        ServerStats {
-            connections: self.clients.len(),
-            memory_usage: self.memory.map_or_else(String::new, |bytes| {
-                alloc::format!("{:.2} MB", bytes as f64 / 1_048_576.0)
-            }),
-            uptime: self.clock.since(self.started).as_secs_f64(),
-            messages_per_second: self.rate.per_second(self.clock),
-            average_latency: match self.latency {
-                (_, 0) => 0.0,
-                (sum, count) => sum as f64 / count as f64 / 1_000.0,
-            },
-        }
+        self.counters.stats(self.clock, &self.gauges())
     }
 
-    /// Everything that is counted.
-    pub const fn counters(&self) -> &Counters {
-        &self.counters
+    /// Messages that were lost to a cause, of all connections so far.
+    pub const fn dropped(&self, cause: DropCause) -> u64 {
+        self.counters.dropped_by(cause)
+    }
+
+    /// Messages received so far (RN-11).
+    pub const fn received_messages(&self) -> u64 {
+        self.counters.received_messages()
+    }
+
+    /// Messages sent so far.
+    pub const fn sent_messages(&self) -> u64 {
+        self.counters.sent_messages()
     }
 
     /// Connections by namespace (SS-09).
@@ -206,44 +204,42 @@ impl Hub {
             .collect()
     }
 
-    pub(super) fn stats_json(&self) -> serde_json::Value {
-        crate::stats::metrics_json(&self.stats(), &self.counters, self.rooms.len())
+    pub(super) fn gauges(&self) -> Gauges {
+        Gauges {
+            connections: self.clients.len(),
+            rooms: self.rooms.len(),
+            resident: self.memory,
+            offline: self.offline.as_ref().map(|offline| OfflineGauges {
+                users: offline.users(),
+                messages: offline.messages(),
+                bytes: offline.bytes(),
+            }),
+        }
     }
 
-    pub(super) fn metrics(&self, prometheus: bool) -> Response {
-        if prometheus {
-            let rooms = self.rooms.namespaces.iter().enumerate();
-            let rooms = rooms
-                .flat_map(|(n, _)| self.rooms.of(super::NamespaceKey(n as u16)))
-                .map(|room| (room.id.as_str(), room.name.as_str(), room.members.len()))
-                .collect::<Vec<_>>();
-            crate::stats::prometheus(&self.stats(), &self.counters, &rooms)
-        } else {
-            crate::http::json(
-                200,
-                &serde_json::json!({ "websocket": {
-                    "connections": self.clients.len(),
-                    "rooms": self.rooms.len(),
-                    "messages": self.counters.received_messages,
-                } }),
-            )
-        }
+    pub(super) fn prometheus(&self) -> String {
+        let rooms = self
+            .rooms
+            .all()
+            .map(|room| (room.id.as_str(), room.name.as_str(), room.members.len()));
+        self.counters
+            .to_prometheus(self.clock, &self.gauges(), rooms)
     }
 
     fn view(&self, room: &Room) -> RoomInfo {
         RoomInfo {
-            id: room.id.to_string(),
+            id: room.id.clone(),
             name: room.name.clone(),
             description: room.description.clone(),
             max_connections: room.max_connections,
             connections: room
                 .members
                 .iter()
-                .filter_map(|&id| Some(self.conns.get(id)?.client.to_string()))
+                .filter_map(|&id| Some(self.conns.get(id)?.client.to_string().into()))
                 .collect(),
             connections_count: room.members.len(),
             metadata: room.metadata.clone(),
-            created_at: Timestamp::new(room.created).to_string(),
+            created_at: Timestamp::new(room.created).as_str().into(),
         }
     }
 }

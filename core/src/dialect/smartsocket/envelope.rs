@@ -246,11 +246,15 @@ pub(super) fn encode(context: Context<'_>, what: &Outgoing<'_>) -> Option<String
                 .text("code", ErrorCode::InvalidMessage.as_str())
                 .text("message", reason),
         ),
-        Outgoing::RateLimited { retry_after_ms, .. } => with(
+        Outgoing::RateLimited {
+            code,
+            retry_after_ms,
+        } => with(
             "__rate-limited__",
             Object::new()
                 .text("message", TOO_MANY)
-                .number("retryAfter", *retry_after_ms),
+                .number("retryAfter", *retry_after_ms)
+                .text("code", code.as_str()),
         ),
         Outgoing::Error(failure) => with("error", complaint(failure)),
         Outgoing::MessageAck { .. } | Outgoing::Broker { .. } | Outgoing::Raw(_) => None,

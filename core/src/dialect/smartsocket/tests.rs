@@ -608,7 +608,7 @@ fn what_we_say_is_exact() {
             code: ErrorCode::RateLimit,
             retry_after_ms: 5_000
         }),
-        r#"{"event":"__rate-limited__","data":{"message":"Too many requests, please slow down","retryAfter":5000}}"#
+        r#"{"event":"__rate-limited__","data":{"message":"Too many requests, please slow down","retryAfter":5000,"code":"ERR_RATE_001"}}"#
     );
     assert_eq!(
         say(&Outgoing::Error(&Failure::UnknownNamespace)),
