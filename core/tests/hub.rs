@@ -551,7 +551,7 @@ fn mb_publishes_requests_and_times_out() {
     };
     let success = format!("response:system.topic.subscribe:1.0.0:{ID}\n{{\"status\":\"success\"}}");
     world.say(a, &subscribe("publish", "events.user"));
-    assert_eq!(world.got(a), [success.clone()]);
+    assert_eq!(world.got(a), [success]);
     world.say(b, &format!("publish:events.user:1.0.0:{ID}\n{{\"m\":1}}"));
     let got = world.got(a);
     assert!(
