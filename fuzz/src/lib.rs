@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod client;
+pub mod dialect_header_line;
 pub mod dialect_ignis;
 pub mod dialect_rnode;
 pub mod differential;
@@ -36,8 +37,9 @@ static HEAP: &StatsAlloc<std::alloc::System> = &INSTRUMENTED_SYSTEM;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target. Each has a program in `fuzz_targets` and a folder in `corpus`.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 13] = [
     ("client", client::run),
+    ("dialect_header_line", dialect_header_line::run),
     ("dialect_ignis", dialect_ignis::run),
     ("dialect_rnode", dialect_rnode::run),
     ("differential", differential::run),
