@@ -6,6 +6,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
+use crate::broker::{Broker, BrokerConfig, Effect};
 use crate::code::CloseCode;
 use crate::deflate::{self, Deflate, InflateError, InflateLimits, Parameters};
 use crate::dialect::{Context, Dialect, Failure, Incoming, Memory, Outgoing, PeerBinary};
@@ -17,6 +18,7 @@ use crate::http::{
 };
 use crate::json::Json;
 use crate::message::{Message, Utf8Bytes};
+use crate::time::Tick;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameHeader {
@@ -244,6 +246,19 @@ impl Dialogue {
         self.dialect.sent(&mut self.memory, message);
     }
 
+    /// A message to MB's broker as one would say it who heard it, or what is
+    /// said of one that is none.
+    pub fn repeat(&mut self, message: Message) -> Vec<Message> {
+        let heard = self.dialect.decode(&mut self.memory, message);
+        if let Incoming::Broker(header, payload) = &heard {
+            return self.encode(&Outgoing::Broker { header, payload });
+        }
+        if let Incoming::Invalid(failure) = &heard {
+            return self.encode(&Outgoing::Error(failure));
+        }
+        Vec::new()
+    }
+
     pub fn encode_event(&self, name: &str, data: Option<&Json>) -> Vec<Message> {
         let ack = None;
         self.encode(&Outgoing::Event { name, data, ack })
@@ -295,5 +310,91 @@ pub fn api(
         http::Api::NotOurs => None,
         http::Api::Call(call, _) => Some(Ok(format!("{call:?}"))),
         http::Api::Refused(response) => Some(Err(response)),
+    }
+}
+
+/// MB's broker, with the dialect in front of it.
+#[derive(Debug)]
+pub struct Exchange {
+    broker: Broker<u8>,
+    dialogue: Dialogue,
+    drawn: u128,
+}
+
+impl Default for Exchange {
+    fn default() -> Self {
+        Self {
+            broker: Broker::new(BrokerConfig {
+                max_outstanding: 8,
+                max_subscriptions: 8,
+                tolerate_short_version: true,
+                allow_patterns: true,
+                ..BrokerConfig::default()
+            }),
+            dialogue: Dialogue::new(Dialect::HeaderLine),
+            drawn: 0,
+        }
+    }
+}
+
+impl Exchange {
+    /// What who gets to hear of a message.
+    pub fn handle(&mut self, now: Tick, from: u8, message: Message) -> Vec<(u8, Message)> {
+        let dialogue = &mut self.dialogue;
+        let heard = dialogue.dialect.decode(&mut dialogue.memory, message);
+        let Incoming::Broker(header, payload) = heard else {
+            return Vec::new();
+        };
+        let drawn = &mut self.drawn;
+        let mut random = || {
+            *drawn += 1;
+            drawn.to_le_bytes()
+        };
+        let wall = "1970-01-01T00:00:00.000Z";
+        self.broker
+            .handle(now, wall, &mut random, from, header, payload);
+        self.said()
+    }
+
+    pub fn handle_timeout(&mut self, now: Tick) -> Vec<(u8, Message)> {
+        self.broker.handle_timeout(now);
+        self.said()
+    }
+
+    pub fn next_timeout(&self) -> Option<Tick> {
+        self.broker.next_timeout()
+    }
+
+    pub fn leave(&mut self, now: Tick, key: u8) {
+        self.broker.leave(now, key);
+    }
+
+    fn said(&mut self) -> Vec<(u8, Message)> {
+        let mut all = Vec::new();
+        while let Some(effect) = self.broker.poll() {
+            let broker =
+                |header, payload| self.dialogue.encode(&Outgoing::Broker { header, payload });
+            let (to, said) = match &effect {
+                Effect::Send {
+                    to,
+                    header,
+                    payload,
+                } => (core::slice::from_ref(to), broker(header, payload)),
+                Effect::Publish {
+                    to,
+                    header,
+                    payload,
+                } => (&to[..], broker(header, payload)),
+                Effect::Fail { to, failure } => {
+                    let failure = Failure::Header(failure.clone());
+                    let said = self.dialogue.encode(&Outgoing::Error(&failure));
+                    (core::slice::from_ref(to), said)
+                }
+                Effect::Subscribe { .. } | Effect::Unsubscribe { .. } => continue,
+            };
+            let each = |&to| said.iter().map(move |said| (to, said.clone()));
+            all.extend(to.iter().flat_map(each));
+        }
+        all
     }
 }

@@ -7,6 +7,7 @@
 
 pub mod api;
 pub mod client;
+pub mod dialect_header_line;
 pub mod dialect_ignis;
 pub mod dialect_rnode;
 pub mod dialect_smartsocket;
@@ -39,9 +40,10 @@ static HEAP: &StatsAlloc<std::alloc::System> = &INSTRUMENTED_SYSTEM;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target. Each has a program in `fuzz_targets` and a folder in `corpus`.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 16] = [
     ("api", api::run),
     ("client", client::run),
+    ("dialect_header_line", dialect_header_line::run),
     ("dialect_ignis", dialect_ignis::run),
     ("dialect_rnode", dialect_rnode::run),
     ("dialect_smartsocket", dialect_smartsocket::run),

@@ -623,6 +623,7 @@ fn dialects(seeds: &mut Seeds) {
     ] {
         seeds.push(("dialect_rnode", messages.join("\0").into()));
     }
+    header_line(seeds);
     smartsocket(seeds);
 }
 
@@ -720,4 +721,47 @@ fn smartsocket(seeds: &mut Seeds) {
     let bomb = format!(r#"{{"event":"a","data":"{}"}}"#, "y".repeat(200_000));
     let bomb = miniz_oxide::deflate::compress_to_vec_zlib(bomb.as_bytes(), 9);
     seed(DEFAULT, &[(BINARY, &bomb)]);
+}
+
+fn header_line(seeds: &mut Seeds) {
+    for messages in [
+        &[
+            "request:system.topic.subscribe:1.0.0:ID\n{\"action\":\"publish\",\"topic\":\"events.user\"}",
+            "publish:events.user:1.0.0:ID\n{\"m\":1}",
+            "publish:no.sub:1.0.0:ID\n{\"m\":1}",
+            "garbage",
+            "foo:bar:1.0.0\n{}",
+            "request:system.heartbeat:1.0.0:ID\n{}",
+            "request:system.nope:1.0.0:ID\n{}",
+        ][..],
+        &[
+            "request:system.topic.subscribe:1.0.0\n{\"action\":\"request\",\"topic\":\"Svc.+\",\"priority\":1.5}",
+            "request:svc.do:1.0.0:ID::1000\n{\"q\":1}",
+            "request:svc.do:1.0:ID:ID:1\n",
+            "response:svc.do:1.0.0:02000000-0000-4000-8000-000000000000\nerror:{\"code\":\"X\"}",
+            "request:system.topic.list:1.0.0:ID\n{}",
+            "",
+            "",
+            "",
+        ],
+        &[
+            "request:system.service.register:1.0.0\n{\"name\":\"n\",\"description\":\"d\"}",
+            "request:system.service.list:1.0.0\n{}",
+            "request:system.service.subscriptions:1.0.0\n{\"serviceId\":\"ID\"}",
+            "request:system.topic.unsubscribe:1.0.0\n{\"action\":\"publish\",\"topic\":\"a\"}",
+            "request:system.log.subscribe:1.0.0\n{\"levels\":[\"info\"],\"regex\":\".*\"}",
+            "request:system.log.unsubscribe:1.0.0\n{}",
+            "request:system.metrics:1.0.0\n{\"showAll\":true}",
+            "request:system.topic.subscriptions:1.0.0\n{\"action\":1,\"action\":2}",
+        ],
+        &[
+            "publish:a:1.0.0\n{",
+            "PUBLISH:A:1.0.0-rc.1:::\n[1, 2.50]",
+            "publish:a.b.c.d.e.f:1.0.0\n",
+        ],
+    ] {
+        let id = "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11";
+        let messages = messages.join("\0").replace("ID", id);
+        seeds.push(("dialect_header_line", messages.into()));
+    }
 }

@@ -141,14 +141,13 @@ fn wait(action: Action, text: &str) -> Result<u32, Box<HeaderFailure>> {
             failure("Timeout is only allowed for request actions").details([("action", action)])
         );
     }
-    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    let given = digits.then(|| text.parse::<u64>().ok()).flatten();
+    let given = text.parse::<i64>().ok();
     given
         .and_then(|ms| u32::try_from(ms).ok())
         .filter(|ms| (1..=MAX_TIMEOUT).contains(ms))
         .ok_or_else(|| {
-            let given = given.map_or(Json::NULL, Json::from);
-            failure("Invalid timeout value").details([("timeout", Some(given))])
+            let given = given.and_then(|ms| Json::from_value(&ms).ok());
+            failure("Invalid timeout value").details([("timeout", given.or(Some(Json::NULL)))])
         })
 }
 

@@ -211,7 +211,7 @@ fn what_is_no_message_is_answered_with_what_is_wrong_about_it() {
         (
             "request:a:1.0.0:::-1",
             "Invalid timeout value",
-            r#"{"timeout":null}"#,
+            r#"{"timeout":-1}"#,
         ),
         (
             "request:a:1.0.0:::1e3",
