@@ -279,11 +279,16 @@ proptest! {
 
 // Actions
 
+/// Half of its content comes; the next bytes are the rest.
+const POST: &str = "POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\n\
+    Content-Length: 40\r\n\r\n{\"name\":\"general\"";
+
 #[derive(Clone, Debug)]
 enum Action {
     Bytes(Piece),
     Raw(Vec<u8>),
     Head,
+    Post,
     Fill(Vec<u8>),
     EmptyFill,
     Later(u64),
@@ -307,6 +312,7 @@ fn action() -> impl Strategy<Value = Action> {
         8 => piece().prop_map(Action::Bytes),
         1 => vec(any::<u8>(), 0..40).prop_map(Action::Raw),
         3 => Just(Action::Head),
+        1 => Just(Action::Post),
         1 => vec(any::<u8>(), 0..100).prop_map(Action::Fill),
         1 => Just(Action::EmptyFill),
         6 => prop_oneof![0..20_u64, 0..70_000_u64].prop_map(Action::Later),
@@ -360,6 +366,7 @@ fn script() -> impl Strategy<Value = Script> {
                 streaming: flags[1],
                 control_events: flags[2],
                 decide: flags[3],
+                max_body: 100,
                 handshake_timeout: times[0],
                 ping_interval: times[1],
                 idle_timeout: times[2],
@@ -420,6 +427,7 @@ fn act(machine: &mut Machine, action: &Action) {
                 machine.feed(machine.answer(""));
             }
         }
+        Action::Post => machine.feed(POST),
         Action::Fill(bytes) => {
             if let Some(fill) = machine.ws.take_fill() {
                 let n = bytes.len().min(fill.room);
