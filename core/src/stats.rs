@@ -16,7 +16,7 @@ use crate::time::Tick;
 use crate::websocket::Cause;
 
 /// A server in five figures (SS-22 to SS-26). As JSON, its names are `camelCase`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct ServerStats {

@@ -79,7 +79,7 @@ fn smartsocket(routes: &mut Routes) {
             let _ = ack.send(json!({ "error": "expected {\"room\":...,\"data\":...}" }));
             return;
         };
-        let is_member = socket.rooms().contains(&room);
+        let is_member = socket.is_in(&room);
         if is_member {
             let members = socket.io().room(&socket.namespace(), &room);
             let _ = members.emit("say", data);
@@ -108,7 +108,7 @@ fn ignis(routes: &mut Routes, dev_token: bool) {
     });
     routes.on("say", async |socket, data, _| {
         if let Ok(InRoom { room, data }) = data.to::<InRoom>()
-            && socket.rooms().contains(&room)
+            && socket.is_in(&room)
         {
             let members = socket.io().room(&socket.namespace(), &room);
             let _ = members.emit("say", data);

@@ -22,7 +22,6 @@ use super::{Hub, PendingAck, WIRE};
 
 /// Why a message that asks for an answer did not go out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum EmitError {
     /// The client is not there.
     Gone,

@@ -98,7 +98,6 @@ pub struct Turn {
 
 /// What a [`Turn`] is about.
 #[derive(Debug)]
-#[non_exhaustive]
 pub enum Step {
     /// A client asks for a WebSocket. Unless allowed it gets a 403.
     Connect(Ticket),

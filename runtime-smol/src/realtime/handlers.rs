@@ -7,7 +7,7 @@ use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 
 use futures_lite::FutureExt as _;
 use smartsocket_core::http::{Request, Response};
@@ -216,7 +216,7 @@ fn start(shard: &Shard, work: impl Future<Output = ()> + 'static) {
     let mut work = Box::pin(work);
     // A task is polled at once, by a waker of its own.
     let mut cx = Context::from_waker(Waker::noop());
-    if let Poll::Pending = work.as_mut().poll(&mut cx) {
+    if work.as_mut().poll(&mut cx).is_pending() {
         shard.executor.spawn(work).detach();
     }
 }
@@ -335,7 +335,16 @@ async fn call(handlers: &Handlers, socket: Socket, slot: &mut Option<Turn>) -> O
                 handler(socket.clone(), gone).await;
             }
         }
-        _ => {}
+        // Hooks only.
+        Step::Connect(_)
+        | Step::Welcome
+        | Step::Leave(_)
+        | Step::RoomMessage { .. }
+        | Step::Direct { .. }
+        | Step::Ping
+        | Step::Pong { .. }
+        | Step::MessageAck(_)
+        | Step::Error(_) => {}
     }
     None
 }

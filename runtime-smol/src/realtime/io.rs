@@ -122,7 +122,7 @@ impl Io {
             .map_err(|error| match error {
                 EmitError::TooMany => AckError::TooMany,
                 EmitError::NoAcks => AckError::NoAcks,
-                _ => AckError::Gone,
+                EmitError::Gone => AckError::Gone,
             })?;
         shard.waiting.borrow_mut().insert(token, sender);
         shard.kick();
@@ -146,7 +146,6 @@ impl Io {
         description: Option<&str>,
         max_connections: Option<usize>,
     ) -> Result<Utf8Bytes, JoinError> {
-        let description = description.map(String::from);
         self.command(|hub, now| hub.create_room(now, namespace, name, description, max_connections))
     }
 

@@ -461,14 +461,17 @@ impl Shard {
     /// Tells the hub what only the process knows.
     pub(super) async fn keep_gauges(self: Rc<Self>) {
         loop {
-            let now = self.now();
-            let mut hub = self.hub.borrow_mut();
-            hub.handle_clock(now, unix_ms());
-            if let Some(resident) = resident() {
-                hub.handle_gauges(resident);
-            }
-            drop(hub);
+            self.gauge();
             Timer::after(GAUGES).await;
+        }
+    }
+
+    fn gauge(&self) {
+        let now = self.now();
+        let mut hub = self.hub.borrow_mut();
+        hub.handle_clock(now, unix_ms());
+        if let Some(resident) = resident() {
+            hub.handle_gauges(resident);
         }
     }
 

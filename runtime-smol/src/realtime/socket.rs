@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use smartsocket_core::hub::{AckTicket, ClientId, ConnId, JoinError, UserId};
-use smartsocket_core::{CloseCode, IntoJson, Json, JsonError};
+use smartsocket_core::{CloseCode, IntoJson, Json, JsonError, Utf8Bytes};
 
 use super::handlers::{EventHandler, boxed_event};
 use super::io::Io;
@@ -166,8 +166,13 @@ impl Socket {
         self.io.command(|hub, now| hub.leave(now, self.id, room))
     }
 
+    /// Whether it is in a room.
+    pub fn is_in(&self, room: &str) -> bool {
+        self.rooms().iter().any(|id| id == room)
+    }
+
     /// The rooms it is in, by id.
-    pub fn rooms(&self) -> Vec<String> {
+    pub fn rooms(&self) -> Vec<Utf8Bytes> {
         self.io.hub(|hub, _| {
             let rooms = hub.rooms_of(self.id);
             rooms.into_iter().map(|room| room.id).collect()
