@@ -86,6 +86,8 @@ impl fmt::Display for Crowded {
     }
 }
 
+impl core::error::Error for Crowded {}
+
 /// The address that counts, an IPv4 one also where it comes as IPv6.
 fn counted(address: Option<IpAddr>) -> Option<IpAddr> {
     address

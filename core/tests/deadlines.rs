@@ -28,7 +28,7 @@ fn a_server_answers_408_to_half_a_request_after_five_seconds() {
         [
             "5.000 closed 1006 \"\" by Handshake timeout",
             "5.000 -> HTTP/1.1 408 Request Timeout",
-            "5.000 -> \"the request took too long\\n\"",
+            "5.000 -> \"{\\\"success\\\":false,\\\"error\\\":\\\"the request took too long\\\"}\\n\"",
             "5.000 shutdown",
             "5.000 drop",
         ]

@@ -131,12 +131,12 @@ fn what_is_not_there_is_told_in_json() {
     let server = Server::start(&[]);
     for (method, path, status) in [
         ("GET", "/nope", 404),
-        ("POST", "/nope", 404),
+        ("POST", "/nope", 411),
         ("GET", "/echo/", 404),
         ("GET", "//", 404),
-        ("POST", "/", 405),
+        ("PUT", "/", 411),
         ("DELETE", "/healthz", 405),
-        ("POST", "/echo", 405),
+        ("DELETE", "/echo", 405),
         ("GET", "/echo", 426),
     ] {
         let answer = server.request(method, path);

@@ -1,7 +1,7 @@
 //! What is said over a WebSocket, and how: five dialects, one vocabulary.
 //!
 //! A route speaks one [`Dialect`]. `decode` says what a message of a peer
-//! means ([`Incoming`]), `encode` puts what a server says ([`Outgoing`]) into
+//! means (`Incoming`), `encode` puts what a server says (`Outgoing`) into
 //! the dialect's words. Rooms, users, limits and handlers know the vocabulary
 //! only. The exact bytes are those of five real systems:
 //!
@@ -14,7 +14,7 @@
 //! | `raw` | nobody | anything |
 //!
 //! Decoding is total: whatever a peer sends means something, if only
-//! [`Incoming::Invalid`]. `data` stays the very slice of JSON that came.
+//! `Incoming::Invalid`. `data` stays the very slice of JSON that came.
 
 mod failure;
 mod header_line;

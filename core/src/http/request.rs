@@ -109,7 +109,7 @@ impl Request {
     /// How many bytes of content follow the head (RFC 9112 §6.3), at most `max`; or the answer that
     /// refuses them. Content whose length is not known before is not read.
     pub(crate) fn content_length(&self, max: usize) -> Result<usize, Response> {
-        let refuse = |status, why: &str| Err(Response::text(status, format!("{why}\n")));
+        let refuse = |status, why: &str| Err(Response::error(status, why));
         let announced = self.headers.contains("content-length");
         if self.headers.contains("transfer-encoding") {
             return match announced {
@@ -144,7 +144,7 @@ impl Request {
                 if expected.eq_ignore_ascii_case(b"100-continue") {
                     Ok(true)
                 } else {
-                    Err(Response::text(417, "only 100-continue can be expected\n"))
+                    Err(Response::error(417, "only 100-continue can be expected"))
                 }
             }
             // HTTP/1.0 knows no interim answers.

@@ -7,6 +7,8 @@ use core::fmt;
 
 use bytes::Bytes;
 
+use crate::json::Json;
+
 use super::HeadError;
 use super::headers::{FRAMING, Headers, InvalidHeader, is_any_of, write_field};
 
@@ -35,6 +37,20 @@ impl Response {
         response
             .headers
             .push_checked("Content-Type", b"text/plain; charset=utf-8");
+        response
+    }
+
+    /// A refusal as JSON, `{"success":false,"error":"…"}`, that nobody keeps.
+    pub fn error(status: u16, why: &str) -> Self {
+        let body = format!("{{\"success\":false,\"error\":{}}}\n", Json::string(why));
+        let mut response = Self::new(status).body(body);
+        for (name, value) in [
+            ("Content-Type", &b"application/json"[..]),
+            ("Cache-Control", b"no-store"),
+            ("X-Content-Type-Options", b"nosniff"),
+        ] {
+            response.headers.push_checked(name, value);
+        }
         response
     }
 
@@ -113,7 +129,7 @@ impl fmt::Debug for Response {
 
 impl From<&HeadError> for Response {
     fn from(error: &HeadError) -> Self {
-        Self::text(error.status(), format!("{error}\n"))
+        Self::error(error.status(), &format!("{error}"))
     }
 }
 
@@ -215,7 +231,7 @@ pub(super) mod tests {
         assert_eq!(response.status(), 414);
         assert_eq!(
             response.content(),
-            "request target is longer than 9 bytes\n"
+            "{\"success\":false,\"error\":\"request target is longer than 9 bytes\"}\n"
         );
     }
 

@@ -397,6 +397,10 @@ impl Hub {
             .handle_timeout(now, self.config.empty_room_timeout);
         self.broker.handle_timeout(now);
         self.broker_effects();
+        if let Some(offline) = &mut self.offline {
+            let losses = offline.expire(now);
+            self.counters.lost(losses);
+        }
     }
 
     /// The wall clock now, in milliseconds since 1970: it was set, or a day
@@ -438,6 +442,7 @@ impl Hub {
             self.ack_deadlines.first().map(|(deadline, _)| *deadline),
             self.rooms.next_timeout(self.config.empty_room_timeout),
             self.broker.next_timeout(),
+            self.offline.as_ref().and_then(OfflineCache::next_expiry),
         ]
         .into_iter()
         .flatten()

@@ -8,7 +8,6 @@ use subtle::ConstantTimeEq as _;
 use crate::code::CloseCode;
 use crate::dialect::Dialect;
 use crate::http::{self, Api, ApiCall, Reply, Request, Response};
-use crate::json::Json;
 use crate::message::Utf8Bytes;
 use crate::websocket::{Accept, Shared, Ticket, WebSocket};
 
@@ -245,7 +244,12 @@ impl Hub {
         {
             self.aliases.remove(&alias);
         }
-        let response = refusal(status, why);
+        let response = [("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")]
+            .into_iter()
+            .filter(|_| status == 426)
+            .fold(Response::error(status, why), |response, (name, value)| {
+                response.header(name, value).expect("both are valid")
+            });
         self.respond(self.clock, id, ticket, response);
     }
 
@@ -304,27 +308,6 @@ impl Hub {
             self.touch(id);
         }
     }
-}
-
-/// A refusal in the words of the API.
-fn refusal(status: u16, why: &str) -> Response {
-    let body = alloc::format!("{{\"success\":false,\"error\":{}}}", Json::string(why));
-    let response = Response::new(status).body(body);
-    let headers = [
-        ("Content-Type", "application/json"),
-        ("Cache-Control", "no-store"),
-        ("X-Content-Type-Options", "nosniff"),
-    ];
-    let upgrade = [("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")];
-    let upgrade = if status == 426 { &upgrade[..] } else { &[] };
-    headers
-        .iter()
-        .chain(upgrade)
-        .fold(response, |response, (name, value)| {
-            response
-                .header(name, value)
-                .expect("names and values are above")
-        })
 }
 
 /// A parameter of the query, decoded.

@@ -32,9 +32,9 @@ impl Endpoint {
                         // and who waited in vain that it was us.
                         (false, Role::Server, false) => {
                             let response = if handshake.is_plain() {
-                                Response::text(503, "the answer took too long\n")
+                                Response::error(503, "the answer took too long")
                             } else {
-                                Response::text(408, "the request took too long\n")
+                                Response::error(408, "the request took too long")
                             };
                             self.respond(
                                 shared,

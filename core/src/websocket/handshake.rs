@@ -481,7 +481,7 @@ fn judge(request: &Request, config: &Config, secure: bool) -> Result<Upgrade, Re
     if config.origins.allows(request, secure) {
         Ok(upgrade)
     } else {
-        Err(Response::text(403, "origin not allowed\n"))
+        Err(Response::error(403, "origin not allowed"))
     }
 }
 

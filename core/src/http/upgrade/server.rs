@@ -1,6 +1,5 @@
 //! The server's half: the check of the request, and the answer.
 
-use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -113,7 +112,7 @@ fn bad_request(why: &str) -> Response {
 }
 
 fn refusal(status: u16, why: &str, headers: &[(&str, &str)]) -> Response {
-    let mut response = Response::text(status, format!("{why}\n"));
+    let mut response = Response::error(status, why);
     for (name, value) in headers {
         response = response
             .header(name, value)
@@ -149,6 +148,7 @@ mod tests {
     use super::super::super::headers::is_field_value;
     use super::super::super::response::tests::{any_text, field_name};
     use super::*;
+    use alloc::format;
     use alloc::vec;
     use proptest::prelude::*;
 
