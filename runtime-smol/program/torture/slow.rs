@@ -11,6 +11,9 @@ use super::request::Request;
 const SLOWLORIS: &str = "slowloris";
 /// Between two bytes of a slow peer.
 const DRIP: Duration = Duration::from_millis(500);
+/// A peer that is gone without a word should be noticed by then: most servers
+/// that look ping after 25 or 30 seconds.
+const HALF_OPEN: Duration = Duration::from_secs(60);
 /// What is allowed to last is not watched longer than this.
 const GLANCE: Duration = Duration::from_secs(3);
 
@@ -90,6 +93,25 @@ fn frames() -> Vec<Case> {
                 let bytes = frame(FIN | BINARY, &[0; 1_000]);
                 let outcome = drip(&mut peer, &bytes, GLANCE).await;
                 Ok(Outcome::pass(outcome.seen))
+            },
+        ),
+        // A peer whose host lost its network looks like this to the server:
+        // TCP stands, nothing comes, and pings are not answered.
+        Case::new(
+            "slow/half-open",
+            SLOWLORIS,
+            "pinged, and closed when no pong comes",
+            |server| async move {
+                let mut peer = Peer::open(&server).await?;
+                let start = Instant::now();
+                let end = peer.drain(HALF_OPEN).await;
+                let after = after(start.elapsed());
+                Ok(match end {
+                    End::Enough | End::Open => Outcome::note(format!("still open {after}")),
+                    End::Closed | End::Reset => {
+                        Outcome::pass(format!("ended the connection {after}"))
+                    }
+                })
             },
         ),
         Case::new(
