@@ -957,6 +957,46 @@ fn what_a_client_sends_straight_back_is_no_event_and_costs_it_nothing() {
 }
 
 #[test]
+fn events_to_marked_clients_pass_the_application_in_order() {
+    let mut route = Route::smartsocket("/");
+    route.interest = Interest::OUTBOUND;
+    let mut world = World::new(vec![route]);
+    let (marked, other) = (world.connect("/"), world.connect("/"));
+    world.hub.transform(marked);
+    for n in 0..3_u64 {
+        let publication = Publication::new(Target::All, "n", Some(Json::from(n)));
+        assert_eq!(world.hub.publish(world.now, publication), 2);
+    }
+    world.drain();
+    assert_eq!(world.got(other).len(), 3);
+    assert_eq!(world.got(marked), [""; 0]);
+    let mut turn = world.turn();
+    if let Step::Outbound { event, data } = &mut turn.step {
+        (*event, *data) = ("secret".into(), Some(Json::string("x")));
+    }
+    world.decide(turn.allow());
+    let turn = world.turn();
+    world.decide(turn.cancel(None));
+    assert_eq!(world.got(marked), [r#"{"event":"secret","data":"x"}"#]);
+    let turn = world.turn();
+    world.pass(ms(30_000));
+    world.decide(turn.allow());
+    let got = world.got(marked);
+    assert!(
+        !got.iter().any(|got| got.contains("\"n\"")),
+        "too late: {got:?}"
+    );
+    // What is no event of the application's stays readable.
+    world.say(marked, r#"{"event":"CONNECT"}"#);
+    assert!(
+        world
+            .got(marked)
+            .iter()
+            .any(|got| got.contains("CONNECT_ACK"))
+    );
+}
+
+#[test]
 fn a_disconnect_says_what_is_queued_first() {
     let mut world = World::new(vec![Route::smartsocket("/")]);
     let id = world.connect("/");

@@ -48,6 +48,8 @@ pub(super) struct Conn {
     pub(super) binary: PeerBinary,
     /// The open turn.
     pub(super) turn: Option<Turning>,
+    /// Events on their way out that the application changes first.
+    pub(super) changing: Option<Box<Changing>>,
     /// Messages that wait for it, with their lengths.
     pub(super) inbox: VecDeque<(usize, Incoming)>,
     pub(super) inbox_bytes: usize,
@@ -85,6 +87,14 @@ pub(super) struct Turning {
     pub(super) about: Interest,
 }
 
+/// Events that pass the application on their way out, one after the other.
+#[derive(Debug, Default)]
+pub(super) struct Changing {
+    /// The open turn about the first of them.
+    pub(super) turn: Option<Turning>,
+    pub(super) queue: VecDeque<(Utf8Bytes, Option<Json>)>,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Flags {
     /// In the list of those whose outputs are to be collected.
@@ -94,8 +104,6 @@ pub(super) struct Flags {
     pub(super) endpoint_paused: bool,
     /// The socket is told to be dropped.
     pub(super) dropped: bool,
-    /// Outbound messages pass the application.
-    pub(super) transformed: bool,
     /// The client was told that it is too fast, and has not been slower since.
     pub(super) warned: bool,
 }
@@ -154,7 +162,12 @@ impl Conn {
     /// The least of its deadlines, but for those of its endpoint.
     pub(super) fn due(&self) -> Tick {
         let turn = self.turn.as_ref().map_or(Tick::MAX, |turn| turn.until);
-        turn.min(self.auth_deadline).min(self.heartbeat)
+        let changing = self.changing.as_ref();
+        let changing = changing.and_then(|changing| changing.turn.as_ref());
+        let changing = changing.map_or(Tick::MAX, |turn| turn.until);
+        turn.min(changing)
+            .min(self.auth_deadline)
+            .min(self.heartbeat)
     }
 
     /// Whether so much waits for the application that the peer has to wait.

@@ -12,10 +12,11 @@ use crate::message::{Message, Utf8Bytes};
 use crate::stats::DropCause;
 use crate::time::Tick;
 
+use super::config::Interest;
 use super::config::Overflow;
-use super::conn::{Conn, Parcel, State};
+use super::conn::{Conn, Parcel, State, Turning};
 use super::ids::{ClientId, ConnId, UserId};
-use super::output::{AckTicket, AckToken, Output, Step};
+use super::output::{AckTicket, AckToken, Event, Output, Step, Turn};
 use super::publish::{Audience, Publication, Saying, Target};
 use super::rooms::JoinError;
 use super::{Hub, PendingAck, WIRE};
@@ -283,7 +284,7 @@ impl Hub {
     /// ([`Step::Outbound`]; IG-35, IG-75).
     pub fn transform(&mut self, id: ConnId) {
         if let Some(conn) = self.conns.get_mut(id) {
-            conn.flags.transformed = true;
+            conn.changing.get_or_insert_default();
         }
     }
 
@@ -345,6 +346,52 @@ impl Hub {
         let namespace = self.rooms.namespace(namespace)?;
         let key = self.rooms.find(namespace, &Utf8Bytes::from(room))?;
         Some(Audience::Room(key))
+    }
+
+    /// Shows the application the next event on its way to a client.
+    pub(super) fn change_next(&mut self, id: ConnId) {
+        let until = self.clock + self.config.handler_timeout;
+        let Some(conn) = self.conns.get_mut(id) else {
+            return;
+        };
+        let (client, route) = (conn.client, conn.route.unwrap_or_default());
+        let Some(changing) = &mut conn.changing else {
+            return;
+        };
+        if changing.turn.is_some() {
+            return;
+        }
+        let Some((event, data)) = changing.queue.pop_front() else {
+            return;
+        };
+        self.serial = self.serial.wrapping_add(1);
+        let serial = self.serial;
+        changing.turn = Some(Turning {
+            serial,
+            until,
+            about: Interest::OUTBOUND,
+        });
+        self.queue.push_back(Output::Event(Event::Turn(Turn {
+            id,
+            serial,
+            route,
+            client,
+            step: Step::Outbound { event, data },
+        })));
+        self.touch(id);
+    }
+
+    /// Says an event that the application has seen.
+    pub(super) fn say_changed(&mut self, id: ConnId, name: &str, data: Option<&Json>) {
+        let timestamp = self.timestamp();
+        let what = Outgoing::Event {
+            name,
+            data,
+            ack: None,
+        };
+        let mut saying = Saying::new(what, self.unix_ms(), timestamp.as_str());
+        saying.changed = true;
+        self.deliver(id, &mut saying, Class::Event(name));
     }
 
     /// Says something to one client.
@@ -434,6 +481,19 @@ impl Hub {
         if event && !conn.is_somebody() {
             self.counters.dropped(DropCause::NotOpen, 1);
             return false;
+        }
+        let state = &self.routes[usize::from(route)];
+        if let (Some(changing), Some((name, data)), false) =
+            (&mut conn.changing, saying.event(), saying.changed)
+            && state.route.interest.has(Interest::OUTBOUND)
+        {
+            if changing.queue.len() >= state.route.outbox.max_messages {
+                self.counters.dropped(DropCause::Outbox, 1);
+                return true;
+            }
+            changing.queue.push_back((name.into(), data.cloned()));
+            self.change_next(id);
+            return true;
         }
         self.use_config(Some(route));
         let state = &self.routes[usize::from(route)];

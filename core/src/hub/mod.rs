@@ -292,6 +292,7 @@ impl Hub {
             memory: Memory::default(),
             binary: PeerBinary::None,
             turn: None,
+            changing: None,
             inbox: VecDeque::new(),
             inbox_bytes: 0,
             outbox: None,

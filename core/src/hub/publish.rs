@@ -60,6 +60,8 @@ pub(super) struct Saying<'a> {
     unix_ms: u64,
     timestamp: &'a str,
     made: Vec<((u8, PeerBinary), Vec<Message>)>,
+    /// The application has seen it.
+    pub(super) changed: bool,
 }
 
 impl<'a> Saying<'a> {
@@ -69,6 +71,21 @@ impl<'a> Saying<'a> {
             unix_ms,
             timestamp,
             made: Vec::new(),
+            changed: false,
+        }
+    }
+
+    /// The name and data of an event that asks for no answer.
+    pub(super) const fn event(&self) -> Option<(&str, Option<&Json>)> {
+        if let Outgoing::Event {
+            name,
+            data,
+            ack: None,
+        } = self.what
+        {
+            Some((name, data))
+        } else {
+            None
         }
     }
 

@@ -201,6 +201,17 @@ impl Hub {
         let Some(conn) = self.conns.get_mut(id) else {
             return;
         };
+        if let Some(changing) = &mut conn.changing
+            && changing.turn.as_ref().is_some_and(|turn| turn.until <= now)
+        {
+            // What nobody has seen to the end does not go out.
+            changing.turn = None;
+            self.counters.dropped(DropCause::HandlerFailed, 1);
+            self.change_next(id);
+        }
+        let Some(conn) = self.conns.get_mut(id) else {
+            return;
+        };
         if conn.auth_deadline <= now {
             conn.auth_deadline = Tick::MAX;
             self.shut(id, codes::auth_timeout(), "Authentication timeout");
@@ -249,13 +260,17 @@ impl Hub {
         conn.auth_deadline = Tick::MAX;
         conn.heartbeat = Tick::MAX;
         conn.outbox = None;
+        let unseen = conn
+            .changing
+            .take()
+            .map_or(0, |changing| changing.queue.len());
         let lost = core::mem::take(&mut conn.inbox).len();
         conn.inbox_bytes = 0;
         let client = conn.client;
         let alias = conn.profile.alias.take();
         let owed = conn.owed;
         let user = conn.user.clone();
-        self.counters.dropped(DropCause::Closed, lost);
+        self.counters.dropped(DropCause::Closed, lost + unseen);
         if opened && let Some(cause) = CloseCause::of(&closed.cause) {
             self.counters.closed(cause, lasted);
         }

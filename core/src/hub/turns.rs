@@ -58,6 +58,22 @@ impl Hub {
         let Some(conn) = self.conns.get_mut(id) else {
             return;
         };
+        if let Some(changing) = &mut conn.changing
+            && changing
+                .turn
+                .as_ref()
+                .is_some_and(|turn| turn.serial == serial)
+        {
+            changing.turn = None;
+            match (verdict, step) {
+                (Verdict::Allow, Step::Outbound { event, data }) => {
+                    self.say_changed(id, &event, data.as_ref());
+                }
+                (Verdict::Cancel(_), _) => self.counters.dropped(DropCause::Blocked, 1),
+                _ => self.counters.dropped(DropCause::HandlerFailed, 1),
+            }
+            return self.change_next(id);
+        }
         if conn.turn.as_ref().is_none_or(|turn| turn.serial != serial) {
             return;
         }
@@ -152,15 +168,12 @@ impl Hub {
                     },
                 );
             }
-            Step::Outbound { event, data } => self.say(
-                id,
-                Outgoing::Event {
-                    name: &event,
-                    data: data.as_ref(),
-                    ack: None,
-                },
-            ),
-            Step::Opened | Step::Binary(_) | Step::Pong { raw: None } | Step::Closed(_) => {}
+            // Outbound turns are answered on a way of their own.
+            Step::Opened
+            | Step::Binary(_)
+            | Step::Pong { raw: None }
+            | Step::Outbound { .. }
+            | Step::Closed(_) => {}
         }
     }
 

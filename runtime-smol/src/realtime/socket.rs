@@ -179,6 +179,12 @@ impl Socket {
         })
     }
 
+    /// Lets events to it pass [`Routes::transform`](super::Routes::transform)
+    /// from now on, for good (IG-35).
+    pub fn transform(&self) {
+        self.io.hub(|hub, _| hub.transform(self.id));
+    }
+
     /// Closes the connection with 1000, after what was sent before (SS-20).
     pub fn disconnect(&self) {
         self.close(CloseCode::NORMAL, "");
