@@ -135,7 +135,6 @@ impl Limiter {
     }
 
     /// How much may pass at once now.
-    #[cfg(test)]
     pub(crate) fn remaining(&self, limit: &RateLimit, now: Tick) -> u32 {
         let now = now.as_micros();
         let window = limit.window();

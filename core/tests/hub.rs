@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use common::{Sent, close_frame, frame, ms, read_frame, seed};
+use common::{Raw, Sent, close_frame, compressed, frame, ms, read_frame, seed};
 use smartsocket_core::hub::{
     Answer, Auth, ClientId, ConnId, Event, Heartbeat, Hub, HubConfig, Identity, Interest, Output,
     Overflow, Publication, Route, Step, Target, Turn,
@@ -954,6 +954,53 @@ fn what_a_client_sends_straight_back_is_no_event_and_costs_it_nothing() {
     assert!(world.turns.is_empty() && world.got(id).is_empty());
     world.say(id, r#"{"event":"early"}"#);
     assert_eq!(world.turns.len(), 1, "now it is its own");
+}
+
+#[test]
+fn what_is_beyond_the_limit_is_not_even_inflated() {
+    let mut route = Route::smartsocket("/");
+    route.rate = Some(smartsocket_core::RateLimit {
+        max: 2,
+        window: Duration::from_secs(5),
+        ..Default::default()
+    });
+    let mut world = World::new(vec![route]);
+    let id = world.hub.accept(world.now, None).unwrap();
+    world.sockets.insert(id, Socket::default());
+    world.request(id, "/", "Sec-WebSocket-Extensions: permessage-deflate\r\n");
+    world.got(id);
+    // Bytes that inflate to nothing but an error close a connection that is
+    // within its limit, and are passed over on one that is beyond it.
+    let good = compressed(Role::Server, 1, br#"{"event":"a"}"#);
+    let bad = Raw::to(Role::Server, true, 1, [0xff; 20]).rsv(4).bytes();
+    let mut bytes = [&good[..], &good].concat();
+    for _ in 0..5 {
+        bytes.extend(&bad);
+    }
+    bytes.extend(frame(Role::Server, 9, "still there"));
+    world.feed(id, bytes);
+    let got = world.got(id);
+    assert_eq!(got.len(), 2, "{got:?}");
+    assert!(
+        got.contains(&"10 11 bytes".into())
+            && got.iter().any(|got| got.contains("__rate-limited__")),
+        "{got:?}"
+    );
+    assert_eq!(
+        world.hub.dropped(smartsocket_core::DropCause::RateLimited),
+        5
+    );
+    assert_eq!(world.hub.received_messages(), 7);
+    let later = world.now + Duration::from_secs(6);
+    world.pass(later);
+    world.feed(id, bad);
+    assert!(
+        world
+            .got(id)
+            .iter()
+            .any(|got| got.starts_with("close 1007")),
+        "within the limit it counts"
+    );
 }
 
 #[test]

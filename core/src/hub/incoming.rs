@@ -254,6 +254,32 @@ impl Hub {
         }
     }
 
+    /// How many messages of a peer are worth inflating now: beyond its limit,
+    /// none.
+    pub(super) fn quota(&self, id: ConnId) -> u32 {
+        let conn = self.conns.get(id);
+        let limited = conn.and_then(|conn| {
+            let route = &self.routes[usize::from(conn.route?)].route;
+            let limit = route.rate.as_ref()?;
+            Some(conn.limits.messages.remaining(limit, self.clock))
+        });
+        limited.unwrap_or(u32::MAX)
+    }
+
+    /// So many messages came beyond the limit, and were not inflated.
+    pub(super) fn skipped(&mut self, id: ConnId, messages: usize, bytes: usize) {
+        let now = self.clock;
+        for n in 0..messages {
+            self.counters.received(now, if n == 0 { bytes } else { 0 });
+        }
+        self.counters
+            .dropped(DropCause::RateLimited, messages.saturating_sub(1));
+        // Asked again for when the next may come; it may be at once, if time
+        // has passed since.
+        let retry = self.limited(id, 0).unwrap_or_default();
+        self.too_fast(id, None, retry);
+    }
+
     /// Whether a message is one too many, and when the next is not.
     pub(super) fn limited(&mut self, id: ConnId, len: usize) -> Option<Duration> {
         let now = self.clock;

@@ -319,9 +319,16 @@ impl Hub {
     /// Bytes came from a peer; see [`WebSocket::handle_bytes`](crate::WebSocket::handle_bytes).
     pub fn handle_bytes(&mut self, now: Tick, id: ConnId, data: &mut [u8]) {
         let now = self.tick(now);
+        let quota = self.quota(id);
         if let Some((shared, conn)) = self.enter(id) {
+            shared.quota = quota;
             conn.endpoint.handle_bytes(shared, now, data);
+            shared.quota = u32::MAX;
+            let (messages, bytes) = core::mem::take(&mut shared.skipped);
             self.pump(id);
+            if messages > 0 {
+                self.skipped(id, messages, bytes);
+            }
         }
     }
 

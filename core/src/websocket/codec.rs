@@ -65,6 +65,12 @@ impl Codec {
         }
     }
 
+    /// Whether a compressed message of the peer may be passed over: no later one
+    /// needs what it held.
+    pub(super) const fn may_skip(&self) -> bool {
+        !self.inflate_takeover
+    }
+
     /// Whether messages can be compressed at all.
     pub(super) const fn deflates(&self) -> bool {
         self.deflates

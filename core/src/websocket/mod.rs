@@ -349,6 +349,11 @@ pub(crate) struct Shared {
     pub(crate) config: Arc<Config>,
     pub(crate) entropy: Entropy,
     pub(crate) events: Events,
+    /// Compressed messages that may yet be inflated; further ones are passed
+    /// over, where the next does not need what they held.
+    pub(crate) quota: u32,
+    /// Those that were: how many, and their bytes.
+    pub(crate) skipped: (usize, usize),
     /// Made when first needed: most connections never are in need of them.
     tools: Option<Box<Tools>>,
 }
@@ -367,6 +372,8 @@ impl Shared {
             config,
             entropy: Entropy::new(seed),
             events: Events::default(),
+            quota: u32::MAX,
+            skipped: (0, 0),
             tools: None,
         }
     }

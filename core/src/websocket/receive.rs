@@ -80,6 +80,8 @@ struct Assembly {
 enum Body {
     Text(String, Utf8),
     Binary(Vec<u8>),
+    /// Nobody will see it; so many bytes went by.
+    Skipped(usize),
 }
 
 /// Lengths only: what peers send has no place in a log.
@@ -99,6 +101,7 @@ impl fmt::Debug for Body {
         match self {
             Self::Text(text, utf8) => write!(f, "Text({} bytes, {utf8:?})", text.len()),
             Self::Binary(data) => write!(f, "Binary({} bytes)", data.len()),
+            Self::Skipped(bytes) => write!(f, "Skipped({bytes} bytes)"),
         }
     }
 }
@@ -126,7 +129,7 @@ impl Receiver {
     ) -> Result<(usize, Option<Received>), Violation> {
         let mut at = 0;
         if self.frame.is_none() {
-            match self.read_header(shared, codec.is_some(), data)? {
+            match self.read_header(shared, codec.as_deref(), data)? {
                 Some(used) => at = used,
                 None => return Ok((data.len(), None)),
             }
@@ -237,9 +240,11 @@ impl Receiver {
     fn read_header(
         &mut self,
         shared: &Shared,
-        deflate: bool,
+        codec: Option<&Codec>,
         data: &[u8],
     ) -> Result<Option<usize>, Violation> {
+        let deflate = codec.is_some();
+        let may_skip = codec.is_some_and(Codec::may_skip);
         let (header, used) = if self.spilled == 0 {
             match self.decode(data)? {
                 Some(whole) => whole,
@@ -265,6 +270,13 @@ impl Receiver {
             }
         };
         let frame = self.accept(&shared.config, deflate, header)?;
+        if header.rsv1
+            && shared.quota == 0
+            && may_skip
+            && let Some(message) = &mut self.message
+        {
+            message.body = Body::Skipped(0);
+        }
         self.frame = Some(frame);
         Ok(Some(used))
     }
@@ -440,7 +452,17 @@ impl Receiver {
         };
         let last = frame.fin && frame.remaining() == 0;
         let streaming = shared.config.streaming;
+        if let Body::Skipped(bytes) = &mut assembly.body {
+            *bytes += piece.len();
+            if last {
+                shared.skipped.0 += 1;
+                shared.skipped.1 += *bytes;
+                self.message = None;
+            }
+            return Ok(None);
+        }
         if assembly.compressed {
+            shared.quota -= u32::from(last && shared.quota < u32::MAX);
             let Some(codec) = codec else {
                 return Err(Violation::ReservedBits);
             };
@@ -483,6 +505,7 @@ impl Receiver {
                 data.shrink_to_fit();
                 Message::binary(data)
             }
+            Body::Skipped(_) => return Ok(None),
         };
         Ok(Some(if streaming {
             Received::Part(Part { data, last: true })
@@ -514,6 +537,7 @@ impl Assembly {
                 data.extend_from_slice(piece);
                 Ok(())
             }
+            Body::Skipped(_) => Ok(()),
         }
     }
 
@@ -535,6 +559,7 @@ impl Assembly {
         let data = match &mut self.body {
             Body::Text(text, _) => Message::text(mem::take(text)),
             Body::Binary(data) => Message::binary(mem::take(data)),
+            Body::Skipped(_) => return None,
         };
         (!data.is_empty()).then_some(Received::Part(Part { data, last: false }))
     }
