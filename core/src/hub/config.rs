@@ -130,6 +130,7 @@ impl Route {
                 Heartbeat::Ping {
                     interval: seconds(30),
                     timeout: None,
+                    only_silent: false,
                 },
                 Vec::new(),
                 1 << 20,
@@ -152,6 +153,7 @@ impl Route {
                 Heartbeat::Ping {
                     interval: seconds(30),
                     timeout: None,
+                    only_silent: false,
                 },
                 Vec::new(),
                 1 << 20,
@@ -161,6 +163,7 @@ impl Route {
                 Heartbeat::Ping {
                     interval: seconds(30),
                     timeout: Some(seconds(60)),
+                    only_silent: true,
                 },
                 Vec::new(),
                 1 << 20,
@@ -313,6 +316,8 @@ pub enum Heartbeat {
         interval: Duration,
         /// Close when nothing came for this long.
         timeout: Option<Duration>,
+        /// Only to who has been silent for the interval.
+        only_silent: bool,
     },
     /// The client sends messages, or is closed with 4002.
     Passive {

@@ -104,6 +104,8 @@ pub(super) struct Flags {
     pub(super) endpoint_paused: bool,
     /// The socket is told to be dropped.
     pub(super) dropped: bool,
+    /// Its request said who it is.
+    pub(super) known: bool,
     /// The client was told that it is too fast, and has not been slower since.
     pub(super) warned: bool,
 }

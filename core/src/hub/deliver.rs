@@ -19,7 +19,7 @@ use super::ids::{ClientId, ConnId, UserId};
 use super::output::{AckTicket, AckToken, Event, Output, Step, Turn};
 use super::publish::{Audience, Publication, Saying, Target};
 use super::rooms::JoinError;
-use super::{Hub, PendingAck, WIRE};
+use super::{Hub, WIRE};
 
 /// Why a message that asks for an answer did not go out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,8 +117,8 @@ impl Hub {
         self.ack_key += 1;
         let key = self.ack_key;
         let deadline = now + timeout;
-        self.acks.insert(key, PendingAck { id, deadline });
-        self.ack_deadlines.insert((deadline, key));
+        self.acks.insert((id, key), deadline);
+        self.ack_deadlines.insert((deadline, id, key));
         self.say(
             id,
             Outgoing::Event {
@@ -331,10 +331,9 @@ impl Hub {
             Target::Room { namespace, room } => self
                 .room_audience(namespace, room)
                 .unwrap_or(Audience::Nobody),
-            Target::User(user) => self
-                .users
-                .get(user)
-                .map_or(Audience::Nobody, |ids| Audience::Some(ids.clone())),
+            Target::User(user) => self.users.get(user).map_or(Audience::Nobody, |ids| {
+                Audience::Some(ids.iter().copied().collect())
+            }),
             Target::Client(client) => self
                 .clients
                 .get(client)
@@ -550,8 +549,8 @@ impl Hub {
         true
     }
 
-    /// Moves what waits onto the wire, as far as there is room.
-    pub(super) fn feed(&mut self, id: ConnId) {
+    /// Moves what waits onto the wire, until so much is there.
+    pub(super) fn feed(&mut self, id: ConnId, room: usize) {
         let now = self.clock;
         let mut lost = 0;
         let Some(route) = self.conns.get(id).and_then(|conn| conn.route) else {
@@ -565,7 +564,7 @@ impl Hub {
         let Some(mut waiting) = conn.outbox.take() else {
             return;
         };
-        while conn.endpoint.buffered() < WIRE
+        while conn.endpoint.buffered() < room
             && let Some(parcel) = waiting.queue.pop_front()
         {
             waiting.bytes -= parcel.message.len();

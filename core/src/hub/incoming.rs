@@ -55,7 +55,7 @@ impl Hub {
             return;
         }
         if let Incoming::Ack { id: key, data } = incoming {
-            if somebody && !self.answer(key.0, Some(id), Answer::Data(data)) {
+            if somebody && !self.answer(id, key.0, Answer::Data(data)) {
                 self.fail(id, Failure::UnknownAck);
             }
         } else if busy && !self.is_instant(id, &incoming) {

@@ -23,9 +23,12 @@ impl Hub {
         if policy.ask && !self.is_wanted(id, &Step::Join(Vec::new())) {
             return;
         }
+        let silent = matches!(self.dialect(id), Some(Dialect::Ignis));
         for room in rooms {
             match self.join_room(id, room, policy.must_exist) {
                 Ok(()) => self.say(id, Outgoing::RoomJoined { room }),
+                // Its clients are never told.
+                Err(_) if silent => {}
                 Err(JoinError::Full) => self.fail(id, Failure::RoomFull),
                 Err(_) => self.fail(id, Failure::RoomJoin),
             }

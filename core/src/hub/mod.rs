@@ -52,7 +52,7 @@ use crate::websocket::{Config, Endpoint, Event as Inner, Fill, Output as InnerOu
 use conn::{Conn, Flags, Limits, Profile, State};
 use publish::Publication as Published;
 use rooms::{NamespaceKey, Rooms};
-use table::{Keyed, Map, Table};
+use table::{Keyed, Map, Members, Table};
 use timers::Timers;
 
 pub use config::{
@@ -131,7 +131,7 @@ pub struct Hub {
     gate: Gate,
     clients: Map<ClientId, ConnId>,
     aliases: Map<Utf8Bytes, ConnId>,
-    users: Map<UserId, Vec<ConnId>>,
+    users: Map<UserId, Members>,
     /// Limits of users and addresses.
     subjects: Map<Subject, SubjectState>,
     /// How many of those there may be before the old ones go.
@@ -139,8 +139,9 @@ pub struct Hub {
     rooms: Rooms,
     broker: Broker<ConnId>,
     offline: Option<OfflineCache<Published>>,
-    acks: BTreeMap<u64, PendingAck>,
-    ack_deadlines: BTreeSet<(Tick, u64)>,
+    /// Answers that are owed, and until when.
+    acks: BTreeMap<(ConnId, u64), Tick>,
+    ack_deadlines: BTreeSet<(Tick, ConnId, u64)>,
     timers: Timers,
     queue: VecDeque<Output>,
     /// Connections that were touched since outputs were last collected.
@@ -177,11 +178,6 @@ struct SubjectState {
     limiter: Limiter,
     /// When it was last asked; an old one can go.
     asked: Tick,
-}
-
-struct PendingAck {
-    id: ConnId,
-    deadline: Tick,
 }
 
 impl Hub {
@@ -375,7 +371,7 @@ impl Hub {
         };
         conn.endpoint.transmitted(shared, now, n);
         if conn.outbox.is_some() {
-            self.feed(id);
+            self.feed(id, WIRE);
         }
         self.pump(id);
     }
@@ -395,11 +391,11 @@ impl Hub {
             self.session_timeout(id);
             self.pump(id);
         }
-        while let Some(&(deadline, key)) = self.ack_deadlines.first() {
+        while let Some(&(deadline, id, key)) = self.ack_deadlines.first() {
             if deadline > now {
                 break;
             }
-            self.answer(key, None, Answer::TimedOut);
+            self.answer(id, key, Answer::TimedOut);
         }
         self.rooms
             .handle_timeout(now, self.config.empty_room_timeout);
@@ -447,7 +443,7 @@ impl Hub {
         }
         [
             self.timers.next(),
-            self.ack_deadlines.first().map(|(deadline, _)| *deadline),
+            self.ack_deadlines.first().map(|(deadline, ..)| *deadline),
             self.rooms.next_timeout(self.config.empty_room_timeout),
             self.broker.next_timeout(),
             self.offline.as_ref().and_then(OfflineCache::next_expiry),
@@ -635,19 +631,15 @@ impl fmt::Debug for Hub {
 }
 
 impl Hub {
-    /// Tells who waited for an answer.
-    fn answer(&mut self, key: u64, from: Option<ConnId>, answer: Answer) -> bool {
-        let Some(pending) = self.acks.get(&key) else {
+    /// Tells who waited for an answer of a client; whether anybody did.
+    fn answer(&mut self, id: ConnId, key: u64, answer: Answer) -> bool {
+        let Some(deadline) = self.acks.remove(&(id, key)) else {
             return false;
         };
-        if from.is_some_and(|from| from != pending.id) {
-            return false;
-        }
-        self.ack_deadlines.remove(&(pending.deadline, key));
-        if let Some(conn) = self.conns.get_mut(pending.id) {
+        self.ack_deadlines.remove(&(deadline, id, key));
+        if let Some(conn) = self.conns.get_mut(id) {
             conn.owed -= 1;
         }
-        self.acks.remove(&key);
         self.queue.push_back(Output::Event(Event::Answered {
             token: AckToken(key),
             answer,

@@ -106,7 +106,7 @@ impl Hub {
                 .map(String::from)
                 .or_else(|| parameter(request, "apiKey"));
             match given {
-                Some(key) if is_among(keys, &key) => conn.state = State::Authenticated,
+                Some(key) if is_among(keys, &key) => conn.flags.known = true,
                 Some(_) => return Err((401, "ERR_CONN_004: Authentication failed")),
                 None => {}
             }
@@ -156,7 +156,7 @@ impl Hub {
             return;
         };
         if let Some(identity) = identity {
-            conn.state = State::Authenticated;
+            conn.flags.known = true;
             conn.user = identity.user;
             conn.profile.metadata = identity.metadata;
         }
@@ -179,7 +179,7 @@ impl Hub {
         conn.opened = now;
         conn.heard = now;
         match state.route.auth.timeout() {
-            Some(timeout) if conn.state != State::Authenticated => {
+            Some(timeout) if !conn.flags.known => {
                 conn.state = State::Unauthorized;
                 conn.auth_deadline = now + timeout;
             }
@@ -300,9 +300,11 @@ impl Hub {
         })
     }
 
-    /// Ends a connection that is not wanted any more.
+    /// Ends a connection that is not wanted any more; what waits for it goes
+    /// first.
     pub(super) fn shut(&mut self, id: ConnId, code: CloseCode, reason: &str) {
         let now = self.clock;
+        self.feed(id, usize::MAX);
         if let Some((shared, conn)) = self.enter(id) {
             conn.endpoint.close(shared, now, code, reason);
             self.touch(id);

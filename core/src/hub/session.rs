@@ -14,6 +14,7 @@ use super::config::{Auth, Heartbeat, Interest, codes};
 use super::conn::State;
 use super::ids::{ConnId, UserId};
 use super::output::{Answer, Event, Gone, Identity, Output, Step, Turn};
+use super::table::{Members, Plain};
 
 impl Hub {
     /// The client is somebody: it may speak and be spoken to.
@@ -140,7 +141,10 @@ impl Hub {
 
     pub(super) fn note_user(&mut self, id: ConnId, user: UserId) {
         let now = self.clock;
-        self.users.entry(user.clone()).or_default().push(id);
+        self.users
+            .entry(user.clone())
+            .or_insert_with(|| Members::with_hasher(Plain))
+            .insert(id);
         if let Some(offline) = &mut self.offline {
             let losses = offline.know(now, user.text());
             self.counters.lost(losses);
@@ -155,7 +159,7 @@ impl Hub {
             return;
         };
         if let Some(ids) = self.users.get_mut(&user) {
-            ids.retain(|&other| other != id);
+            ids.swap_remove(&id);
             if ids.is_empty() {
                 self.users.remove(&user);
             }
@@ -227,9 +231,17 @@ impl Hub {
         }
         match self.routes[usize::from(route)].route.heartbeat {
             Heartbeat::None => conn.heartbeat = Tick::MAX,
-            Heartbeat::Ping { interval, timeout } => {
-                conn.heartbeat = now + interval;
+            Heartbeat::Ping {
+                interval,
+                timeout,
+                only_silent,
+            } => {
                 let silent = now.since(conn.heard);
+                if only_silent && silent < interval {
+                    conn.heartbeat = conn.heard + interval;
+                    return;
+                }
+                conn.heartbeat = now + interval;
                 if timeout.is_some_and(|timeout| silent >= timeout) {
                     conn.heartbeat = Tick::MAX;
                     self.shut(id, codes::heartbeat_timeout(), "Heartbeat timeout");
@@ -268,7 +280,6 @@ impl Hub {
         conn.inbox_bytes = 0;
         let client = conn.client;
         let alias = conn.profile.alias.take();
-        let owed = conn.owed;
         let user = conn.user.clone();
         self.counters.dropped(DropCause::Closed, lost + unseen);
         if opened && let Some(cause) = CloseCause::of(&closed.cause) {
@@ -288,16 +299,13 @@ impl Hub {
         if self.clients.get(&client) == Some(&id) {
             self.clients.remove(&client);
         }
-        if owed > 0 {
-            let keys: Vec<u64> = self
-                .acks
-                .iter()
-                .filter(|(_, pending)| pending.id == id)
-                .map(|(&key, _)| key)
-                .collect();
-            for key in keys {
-                self.answer(key, None, Answer::Closed);
-            }
+        let owed: Vec<u64> = self
+            .acks
+            .range((id, 0)..=(id, u64::MAX))
+            .map(|(&(_, key), _)| key)
+            .collect();
+        for key in owed {
+            self.answer(id, key, Answer::Closed);
         }
         self.broker.leave(self.clock, id);
         self.broker_effects();
