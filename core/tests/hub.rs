@@ -1004,6 +1004,40 @@ fn what_is_beyond_the_limit_is_not_even_inflated() {
 }
 
 #[test]
+fn a_long_message_to_many_is_compressed_for_those_who_can_take_it() {
+    let mut world = World::new(vec![Route::smartsocket("/")]);
+    let plain = world.connect("/");
+    let ids: Vec<_> = (0..3)
+        .map(|_| {
+            let id = world.hub.accept(world.now, None).unwrap();
+            world.sockets.insert(id, Socket::default());
+            world.request(id, "/", "Sec-WebSocket-Extensions: permessage-deflate\r\n");
+            world.got(id);
+            id
+        })
+        .collect();
+    world.got(plain);
+    let data = Json::string(&"long ".repeat(1_000));
+    let publication = Publication::new(Target::All, "n", Some(data.clone()));
+    world.hub.publish(world.now, publication);
+    world.drain();
+    let text = format!(r#"{{"event":"n","data":{data}}}"#);
+    assert_eq!(world.got(plain), std::slice::from_ref(&text));
+    let bytes: Vec<_> = ids
+        .iter()
+        .map(|id| world.sockets[id].bytes.clone())
+        .collect();
+    assert!(bytes[0].len() < 100 && bytes.iter().all(|other| *other == bytes[0]));
+    let mut deflated = read_frame(&mut bytes[0].clone()).unwrap().payload;
+    deflated.extend([0, 0, 0xff, 0xff]);
+    let inflated = miniz_oxide::inflate::decompress_to_vec_with_limit(&deflated, 1 << 20);
+    let inflated = inflated.unwrap_or_else(|end| end.output);
+    // The stream does not end, so the buffer comes back whole.
+    let inflated = String::from_utf8(inflated).unwrap();
+    assert!(inflated.trim_end_matches('\0') == text);
+}
+
+#[test]
 fn events_to_marked_clients_pass_the_application_in_order() {
     let mut route = Route::smartsocket("/");
     route.interest = Interest::OUTBOUND;

@@ -509,7 +509,7 @@ impl Hub {
         let echoes = saying.echoes();
         let messages = saying.messages(state.dialect, dialect, conn.binary);
         let mut overflow = false;
-        for message in messages {
+        for (message, packed) in messages {
             let queued = conn
                 .outbox
                 .as_ref()
@@ -518,7 +518,7 @@ impl Hub {
             if !queued && conn.endpoint.buffered() < WIRE {
                 let sent = conn
                     .endpoint
-                    .send(&mut self.shared, self.clock, message.clone(), true);
+                    .send_packed(&mut self.shared, self.clock, message, packed);
                 if sent.is_err() {
                     self.counters.dropped(DropCause::Closed, 1);
                 } else if echoes {

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use crate::dialect::{Context, Dialect, Outgoing, PeerBinary};
 use crate::json::Json;
 use crate::message::{Message, Utf8Bytes};
+use crate::websocket::Packed;
 
 use super::ids::{ClientId, ConnId, UserId};
 
@@ -54,12 +55,17 @@ impl Publication {
     }
 }
 
+/// A dialect by its index, and which packets its peers understand.
+type Way = (u8, PeerBinary);
+/// Messages, and how they were compressed so far.
+type Made = Vec<(Message, Packed)>;
+
 /// One thing to say, encoded once for each way of saying it.
 pub(super) struct Saying<'a> {
     what: Outgoing<'a>,
     unix_ms: u64,
     timestamp: &'a str,
-    made: Vec<((u8, PeerBinary), Vec<Message>)>,
+    made: Vec<(Way, Made)>,
     /// The application has seen it.
     pub(super) changed: bool,
 }
@@ -101,7 +107,7 @@ impl<'a> Saying<'a> {
         index: u8,
         dialect: &Dialect,
         binary: PeerBinary,
-    ) -> &[Message] {
+    ) -> &mut [(Message, Packed)] {
         let key = (index, binary);
         let at = match self.made.iter().position(|(made, _)| *made == key) {
             Some(at) => at,
@@ -111,11 +117,15 @@ impl<'a> Saying<'a> {
                     timestamp: self.timestamp,
                     binary,
                 };
-                self.made.push((key, dialect.encode(context, &self.what)));
+                let messages = dialect.encode(context, &self.what);
+                let messages = messages
+                    .into_iter()
+                    .map(|message| (message, Packed::default()));
+                self.made.push((key, messages.collect()));
                 self.made.len() - 1
             }
         };
-        &self.made[at].1
+        &mut self.made[at].1
     }
 }
 

@@ -65,6 +65,11 @@ impl Codec {
         }
     }
 
+    /// What two connections must have in common to take the same bytes.
+    pub(super) const fn variant(&self) -> (u8, u8) {
+        (self.level, self.deflate_bits)
+    }
+
     /// Whether a compressed message of the peer may be passed over: no later one
     /// needs what it held.
     pub(super) const fn may_skip(&self) -> bool {

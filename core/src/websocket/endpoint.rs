@@ -30,7 +30,7 @@ use super::deadlines::after;
 use super::event::{Cause, Closed, Event, Negotiated, Output, Stats};
 use super::handshake::Handshake;
 use super::receive::{Received, Receiver};
-use super::send::Sender;
+use super::send::{Packed, Sender};
 use super::wire::Wire;
 use super::{ClientError, Fill, Role, Shared};
 
@@ -323,6 +323,27 @@ impl Endpoint {
             .send(shared, self.codec.as_deref_mut(), message, last)?;
         self.active = now;
         self.stats.sent_messages += u64::from(last);
+        Ok(())
+    }
+
+    /// Queues a whole message that goes to other connections too.
+    pub(crate) fn send_packed(
+        &mut self,
+        shared: &mut Shared,
+        now: Tick,
+        message: &Message,
+        packed: &mut Packed,
+    ) -> Result<(), Refused> {
+        let now = self.tick(now);
+        match self.phase {
+            Phase::Open => {}
+            Phase::Handshake(_) => return Err(Refused::NotOpen),
+            Phase::Closing | Phase::Ending | Phase::Ended => return Err(Refused::Closed),
+        }
+        self.sender
+            .send_packed(shared, self.codec.as_deref_mut(), message, packed)?;
+        self.active = now;
+        self.stats.sent_messages += 1;
         Ok(())
     }
 

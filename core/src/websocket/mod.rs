@@ -37,6 +37,7 @@ use crate::message::Message;
 use crate::time::Tick;
 
 pub(crate) use endpoint::Endpoint;
+pub(crate) use send::Packed;
 
 pub use config::Config;
 pub use error::Error;

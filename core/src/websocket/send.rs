@@ -88,6 +88,11 @@ enum Outgoing {
     },
 }
 
+/// A message compressed in the ways it has been needed so far; `None` where
+/// that makes it no shorter.
+#[derive(Debug, Default)]
+pub(crate) struct Packed(Vec<((u8, u8), Option<Bytes>)>);
+
 #[derive(Clone, Copy, Debug)]
 struct Unfinished {
     text: bool,
@@ -177,30 +182,87 @@ impl Sender {
             }
         }
         self.unfinished = (!last).then_some(Unfinished { text, compressed });
+        self.queue(shared, opcode, compressed && first, payload, last);
+        Ok(())
+    }
+
+    /// Queues a whole message that goes to others too: it is compressed once
+    /// for all who can take the same.
+    pub(super) fn send_packed(
+        &mut self,
+        shared: &mut Shared,
+        codec: Option<&mut Codec>,
+        message: &Message,
+        packed: &mut Packed,
+    ) -> Result<(), Refused> {
+        let same_for_all = |codec: &&mut Codec| {
+            codec.deflates() && codec.forgets() && message.len() >= shared.threshold()
+        };
+        let codec = match codec {
+            Some(codec) if self.unfinished.is_none() && same_for_all(&codec) => codec,
+            codec => {
+                return self
+                    .send(shared, codec, message.clone(), true)
+                    .map_err(|(_, refused)| refused);
+            }
+        };
+        self.admit(shared, message.len())?;
+        let payload = message.clone().into_bytes();
+        let variant = codec.variant();
+        let deflated = match packed.0.iter().find(|(known, _)| *known == variant) {
+            Some((_, deflated)) => deflated.clone(),
+            None => {
+                let mut deflated = Vec::new();
+                codec.deflate(shared.pool(), &payload, true, &mut deflated);
+                let smaller = deflated.len() < payload.len();
+                deflated.shrink_to_fit();
+                let deflated = smaller.then(|| Bytes::from(deflated));
+                packed.0.push((variant, deflated.clone()));
+                deflated
+            }
+        };
+        let opcode = if message.is_text() {
+            Opcode::Text
+        } else {
+            Opcode::Binary
+        };
+        let compressed = deflated.is_some();
+        self.queue(
+            shared,
+            opcode,
+            compressed,
+            deflated.unwrap_or(payload),
+            true,
+        );
+        Ok(())
+    }
+
+    /// Puts a message on the wire, or behind others.
+    fn queue(
+        &mut self,
+        shared: &mut Shared,
+        opcode: Opcode,
+        rsv1: bool,
+        payload: Bytes,
+        last: bool,
+    ) {
         let in_line = self.waiting.as_ref();
         if in_line.is_none_or(|waiting| waiting.backlog.is_empty())
             && self.wire.len() < WIRE_TARGET
             && payload.len() <= shared.config.fragment_size
         {
-            self.put(
-                &mut shared.entropy,
-                opcode,
-                compressed && first,
-                payload,
-                last,
-            );
+            self.put(&mut shared.entropy, opcode, rsv1, payload, last);
         } else {
             let waiting = self.waiting();
             waiting.backlog_bytes += ENTRY + payload.len();
             waiting.backlog.push_back(Outgoing::Data {
                 opcode,
-                compressed: compressed && first,
+                compressed: rsv1,
                 payload,
                 last,
             });
             self.refill(shared);
         }
-        Ok(())
     }
 
     /// Answers a ping, ahead of messages that are not on the wire. While the
