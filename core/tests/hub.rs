@@ -978,7 +978,8 @@ fn what_a_client_sends_straight_back_is_no_event_and_costs_it_nothing() {
     world.hub.emit(world.now, client, "early", None);
     world.drain();
     world.say(id, r#"{"event":"connected"}"#);
-    for n in 0..20_u64 {
+    // So many may be on their way to a client of much to read.
+    for n in 0..1_000_u64 {
         let data = Some(Json::from(n));
         world.hub.emit(world.now, client, "news", data);
         world.drain();
