@@ -1,10 +1,11 @@
 //! JSON as it came: one checked text, never rebuilt.
 
+use alloc::boxed::Box;
 use alloc::string::{String, ToString as _};
 use core::fmt;
 
 use serde::de::DeserializeOwned;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::message::Utf8Bytes;
@@ -218,6 +219,14 @@ impl Serialize for Json {
     }
 }
 
+/// The part of a JSON text that stands for it, as it is there.
+impl<'de> Deserialize<'de> for Json {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text: Box<str> = Box::<RawValue>::deserialize(deserializer)?.into();
+        Self::parse(String::from(text)).map_err(serde::de::Error::custom)
+    }
+}
+
 /// The text, up to 60 characters.
 impl fmt::Debug for Json {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -274,6 +283,24 @@ mod tests {
                 "{bad}"
             );
         }
+    }
+
+    #[test]
+    fn a_part_of_a_message_can_be_kept_as_it_came() {
+        #[derive(Serialize, Deserialize)]
+        struct Message {
+            to: String,
+            data: Json,
+        }
+        let text = r#"{"to":"a","data":{"b" : 1.50,"a":"\u00e9"}}"#;
+        let message: Message = Json::parse(text).unwrap().to().unwrap();
+        assert_eq!(message.data.as_str(), r#"{"b" : 1.50,"a":"\u00e9"}"#);
+        assert_eq!(Json::from_value(&message).unwrap().as_str(), text);
+        let null: Message = serde_json::from_str(r#"{"to":"a","data":null}"#).unwrap();
+        assert_eq!(null.data, Json::NULL);
+        let deep = "[".repeat(MAX_DEPTH + 1) + &"]".repeat(MAX_DEPTH + 1);
+        let deep = alloc::format!("{{\"to\":\"a\",\"data\":{deep}}}");
+        assert!(serde_json::from_str::<Message>(&deep).is_err());
     }
 
     #[test]

@@ -538,6 +538,44 @@ fn rnode_greets_pings_and_acknowledges_pongs() {
 }
 
 #[test]
+fn the_api_puts_clients_into_rooms_that_are_there_and_theirs() {
+    let mut world = World::new(vec![Route::rnode("/rnode"), Route::header_line("/mb")]);
+    let room = world
+        .hub
+        .create_room(world.now, "/rnode", "general", None, None)
+        .unwrap();
+    let (ours, other) = (world.connect("/rnode"), world.connect("/mb"));
+    let post = |world: &mut World, action: &str, room: &str, id: ConnId| {
+        let client = world.client(id);
+        let body = format!("{{\"connectionId\":\"{client}\"}}");
+        let address = Some(IpAddr::from([127, 0, 0, 1]));
+        let request = world.hub.accept(world.now, address).unwrap();
+        world.sockets.insert(request, Socket::default());
+        let head = format!(
+            "POST /websocket/rooms/{room}/{action} HTTP/1.1\r\nHost: 127.0.0.1\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        world.feed(request, head.into_bytes());
+        world.got(request).remove(0).contains("true")
+    };
+    assert!(!post(&mut world, "join", "unmade", ours));
+    assert!(!post(&mut world, "join", &room, other));
+    assert!(post(&mut world, "join", &room, ours));
+    assert!(!post(&mut world, "join", &room, ours));
+    assert_eq!(
+        world.hub.room("/rnode", &room).unwrap().connections_count,
+        1
+    );
+    assert!(world.hub.room("/rnode", "unmade").is_none());
+
+    let now = world.now;
+    world.hub.join(now, other, "events").unwrap();
+    assert!(!post(&mut world, "leave", "events", other));
+    assert!(post(&mut world, "leave", &room, ours));
+}
+
+#[test]
 fn mb_publishes_requests_and_times_out() {
     const ID: &str = "11111111-2222-4333-8444-555555555555";
     let mut world = World::new(vec![Route::header_line("/mb")]);

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::json;
 use smartsocket_smol::hub::{Identity, Route};
 use smartsocket_smol::realtime::{Builder, Routes};
-use smartsocket_smol::{Message, WebSocket};
+use smartsocket_smol::{Json, Message, WebSocket};
 
 /// The token that Ignis clients show, as long as nothing else judges them.
 pub(crate) const DEV_TOKEN: &str = "dev";
@@ -45,8 +45,13 @@ pub(crate) fn routes(builder: Builder, options: &Options) -> Builder {
 #[derive(Deserialize)]
 struct InRoom {
     room: String,
-    #[serde(default)]
-    data: serde_json::Value,
+    /// As it came: nothing is lost on the way to the others.
+    #[serde(default = "null")]
+    data: Json,
+}
+
+const fn null() -> Json {
+    Json::NULL
 }
 
 /// SmartSocket: `echo`, `message` to everybody, and rooms.

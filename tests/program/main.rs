@@ -7,6 +7,7 @@ mod serve;
 mod support;
 mod tls;
 mod torture;
+mod transcripts;
 
 use support::run;
 

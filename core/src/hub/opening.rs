@@ -275,11 +275,12 @@ impl Hub {
                 reply.success(self.send_room_message(now, &namespace, &room, &message))
             }
             ApiCall::JoinRoom { room, connection } => {
-                let id = self.find(&connection);
+                let exists = self.room(&namespace, &room).is_some();
+                let id = self.find_in(&namespace, &connection).filter(|_| exists);
                 reply.success(id.is_some_and(|id| self.join(now, id, &room).is_ok()))
             }
             ApiCall::LeaveRoom { room, connection } => {
-                let id = self.find(&connection);
+                let id = self.find_in(&namespace, &connection);
                 reply.success(id.is_some_and(|id| self.leave(now, id, &room)))
             }
             ApiCall::Client(connection) => {
@@ -298,6 +299,13 @@ impl Hub {
             ApiCall::Stats => reply.json(200, &self.counters.to_json(now, &self.gauges())),
             ApiCall::ClientScript => return None,
         })
+    }
+
+    /// A client whose rooms are those of the API.
+    fn find_in(&self, namespace: &str, client: &str) -> Option<ConnId> {
+        let id = self.find(client)?;
+        let client = self.client(id)?;
+        (client.namespace() == namespace).then_some(id)
     }
 
     /// Ends a connection that is not wanted any more; what waits for it goes
