@@ -10,16 +10,21 @@ use core::hash::Hasher as _;
 
 use siphasher::sip::SipHasher13;
 
-/// How many events on their way are remembered; the oldest is forgotten first.
-const MOST: usize = 64;
+/// How many events on their way to a client that sends them back are
+/// remembered; the oldest is forgotten first. One that is forgotten comes back
+/// as an event, which a handler may well send to all.
+const MOST: usize = 4_096;
+/// The same for a client that has not said yet of which kind it is.
+const MOST_EARLY: usize = 64;
 
 /// The events of which an echo may come.
 #[derive(Debug, Default)]
 pub(super) struct Echoes(VecDeque<u64>);
 
 impl Echoes {
-    pub(super) fn expect(&mut self, text: &str) {
-        if self.0.len() >= MOST {
+    pub(super) fn expect(&mut self, text: &str, early: bool) {
+        let most = if early { MOST_EARLY } else { MOST };
+        if self.0.len() >= most {
             self.0.pop_front();
         }
         self.0.push_back(meaning(text));
@@ -33,7 +38,11 @@ impl Echoes {
         }
         let meaning = meaning(text);
         let known = self.0.iter().position(|sent| *sent == meaning);
-        known.and_then(|at| self.0.remove(at)).is_some()
+        let is_one = known.and_then(|at| self.0.remove(at)).is_some();
+        if self.0.is_empty() && self.0.capacity() > MOST_EARLY {
+            self.0 = VecDeque::new();
+        }
+        is_one
     }
 }
 
@@ -192,20 +201,22 @@ mod tests {
     fn an_echo_is_known_as_often_as_it_was_sent() {
         let mut echoes = Echoes::default();
         assert!(!echoes.is_one("{}"));
-        echoes.expect("{}");
-        echoes.expect("[]");
-        echoes.expect("{}");
+        echoes.expect("{}", true);
+        echoes.expect("[]", true);
+        echoes.expect("{}", true);
         assert!(echoes.is_one("{}") && echoes.is_one("{ }"));
         assert!(!echoes.is_one("{}"));
         assert!(echoes.is_one("[]"));
-        for number in 0..=MOST {
-            echoes.expect(&format!("{number}"));
+        for (most, early) in [(MOST_EARLY, true), (MOST, false)] {
+            for number in 0..=most {
+                echoes.expect(&format!("{number}"), early);
+            }
+            assert!(!echoes.is_one("0"), "the oldest is forgotten");
+            for number in (1..=most).rev() {
+                assert!(echoes.is_one(&format!("{number}.0")));
+            }
+            assert!(echoes.0.is_empty() && echoes.0.capacity() <= MOST_EARLY);
         }
-        assert!(!echoes.is_one("0"), "the oldest is forgotten");
-        for number in (1..=MOST).rev() {
-            assert!(echoes.is_one(&format!("{number}.0")));
-        }
-        assert!(echoes.0.is_empty());
     }
 
     proptest! {

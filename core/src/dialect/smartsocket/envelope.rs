@@ -92,7 +92,7 @@ pub(super) fn decode(text: Utf8Bytes) -> Result<Said, NotAnEnvelope> {
         "CONNECT" => connect(data.as_ref()),
         "__ack__" => ack(data.as_ref()),
         _ => {
-            let ack = asked(&name, data.as_ref(), envelope.ack_id);
+            let (ack, data) = asked(&name, data, envelope.ack_id);
             Incoming::Event(IncomingEvent {
                 name,
                 data,
@@ -145,8 +145,13 @@ fn ack(data: Option<&Json>) -> Incoming {
     }
 }
 
-/// How an event wants to be answered.
-fn asked(name: &str, data: Option<&Json>, top_level: Option<&RawValue>) -> Option<AckId> {
+/// How an event wants to be answered, and its data without that wish: whoever
+/// is sent them next must neither answer it nor take it for an answer.
+fn asked(
+    name: &str,
+    data: Option<Json>,
+    top_level: Option<&RawValue>,
+) -> (Option<AckId>, Option<Json>) {
     // An id outlives its message, and must not keep it.
     let id = |raw: &RawValue| {
         let text = raw.get();
@@ -154,17 +159,37 @@ fn asked(name: &str, data: Option<&Json>, top_level: Option<&RawValue>) -> Optio
         (scalar && text.len() <= MAX_ACK_ID).then(|| Json::trusted(text))
     };
     let inside = data
+        .as_ref()
         .filter(|data| data.as_str().starts_with('{'))
-        .and_then(|data| object::read::<Asked<'_>>(data.as_str()))
-        .unwrap_or_default();
-    if let Some(id) = inside.underscored.and_then(id) {
-        return Some(AckId::Underscored(id));
+        .and_then(|data| Some((data, object::read::<Asked<'_>>(data.as_str())?)));
+    if let Some((data, asked)) = inside {
+        if let Some((raw, id)) = asked.underscored.and_then(|raw| Some((raw, id(raw)?))) {
+            let ack = AckId::Underscored(id);
+            return (Some(ack), Some(without(data, raw)));
+        }
+        if let Some((raw, id)) = asked.merged.and_then(|raw| Some((raw, id(raw)?))) {
+            let event = name.into();
+            return (Some(AckId::Merged { event, id }), Some(without(data, raw)));
+        }
     }
-    if let Some(id) = inside.merged.and_then(id) {
-        let event = name.into();
-        return Some(AckId::Merged { event, id });
-    }
-    top_level.and_then(id).map(AckId::TopLevel)
+    (top_level.and_then(id).map(AckId::TopLevel), data)
+}
+
+/// An object without the field whose value is this part of it. The others stay
+/// as they are.
+fn without(object: &Json, value: &RawValue) -> Json {
+    let text = object.as_str();
+    let start = value.get().as_ptr().addr() - text.as_ptr().addr();
+    let end = start + value.get().len();
+    let name = text[..start].trim_end_matches(|c| c != '"');
+    // The names looked for hold no quotes.
+    let name = name[..name.len() - 1].rfind('"').unwrap_or_default();
+    let (before, after) = (text[..name].trim_end(), text[end..].trim_start());
+    let (before, after) = match after.strip_prefix(',') {
+        Some(after) => (before, after.trim_start()),
+        None => (before.strip_suffix(',').unwrap_or(before), after),
+    };
+    Json::trusted(alloc::format!("{before}{after}"))
 }
 
 pub(super) fn encode(context: Context<'_>, what: &Outgoing<'_>) -> Option<String> {

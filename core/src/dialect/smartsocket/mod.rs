@@ -102,7 +102,7 @@ pub(super) fn sent(memory: &mut Option<Box<Memory>>, message: &Message, silent: 
             .get_or_insert_default();
     }
     if let Some(echoes) = memory.as_mut().and_then(|memory| memory.echoes.as_mut()) {
-        echoes.expect(text);
+        echoes.expect(text, silent);
     }
 }
 
