@@ -7,7 +7,8 @@
 //! | to | use |
 //! |---|---|
 //! | open a connection | [`WebSocket::connect`], with options [`Connect`] |
-//! | serve | [`Server`] |
+//! | serve bare connections | [`Server::bind`] |
+//! | serve events, acks and rooms | [`Server::builder`], [`realtime`] |
 //! | speak WebSocket over a stream of your own | [`WebSocket::accept`], [`WebSocket::handshake`], [`WebSocket::upgraded`] |
 //! | send and receive in two tasks | [`WebSocket::split`] |
 //!

@@ -233,6 +233,13 @@ impl Acceptor {
     }
 }
 
+impl Place {
+    /// The address it is for.
+    pub(crate) const fn address(&self) -> Option<IpAddr> {
+        self.address
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);

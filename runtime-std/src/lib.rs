@@ -7,7 +7,8 @@
 //! | to | use |
 //! |---|---|
 //! | open a connection | [`WebSocket::connect`], with options [`Connect`] |
-//! | serve | [`Server`] |
+//! | serve bare connections | [`Server::bind`] |
+//! | serve events, acks and rooms | [`Server::builder`], [`realtime`] |
 //! | speak WebSocket over a stream of your own | [`WebSocket::accept`], [`WebSocket::handshake`], [`WebSocket::upgraded`] |
 //! | send and receive in two threads | [`WebSocket::split`] |
 //!
@@ -31,6 +32,7 @@ mod accept;
 mod clock;
 mod connect;
 mod link;
+pub mod realtime;
 #[cfg(feature = "tls")]
 pub mod roots;
 mod server;
@@ -48,7 +50,8 @@ pub use smartsocket_core::websocket::{
     Stats, Ticket, Violation,
 };
 pub use smartsocket_core::{
-    Bytes, CloseCode, Config, Fault, Message, Refused, SendError, Utf8Bytes, deflate, http,
+    Bytes, CloseCode, Config, Fault, IntoJson, Json, Message, RateLimit, Refused, SendError,
+    Utf8Bytes, deflate, dialect, http, hub,
 };
 pub use split::{Receiver, Sender};
 pub use stream::Stream;

@@ -234,6 +234,12 @@ pub struct Stopper {
 }
 
 impl Stopper {
+    pub(crate) fn of(stop: &Arc<Stop>) -> Self {
+        Self {
+            stop: Arc::clone(stop),
+        }
+    }
+
     /// Tells the server to stop and returns at once; [`Server::run`] returns
     /// when it has. Calling it again changes nothing.
     pub fn stop(&self) {
@@ -242,10 +248,10 @@ impl Stopper {
 }
 
 /// Signals that stop the server, until dropped.
-struct Signals([SigId; 2]);
+pub(crate) struct Signals([SigId; 2]);
 
 impl Signals {
-    fn register(stop: &Stop) -> io::Result<Self> {
+    pub(crate) fn register(stop: &Stop) -> io::Result<Self> {
         let interrupt = pipe::register(SIGINT, stop.writer()?)?;
         match stop.writer().and_then(|end| pipe::register(SIGTERM, end)) {
             Ok(terminate) => Ok(Self([interrupt, terminate])),

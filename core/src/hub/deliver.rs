@@ -85,7 +85,7 @@ impl Hub {
     }
 
     /// Sends an event that asks for an answer within `timeout`;
-    /// [`Event::Answered`](super::Event::Answered) tells what came of it.
+    /// [`Event::Answered`] tells what came of it.
     ///
     /// # Errors
     ///

@@ -88,15 +88,40 @@ enum Outgoing {
     },
 }
 
-/// A message compressed in the ways it has been needed so far; `None` where
-/// that makes it no shorter.
+/// What has been made of a message that goes to many, for the next of them.
 #[derive(Debug, Default)]
-pub(crate) struct Packed(Vec<((u8, u8), Option<Bytes>)>);
+pub(crate) struct Packed {
+    /// Its payload, compressed for a level and a window; `None` where that is
+    /// no shorter.
+    deflated: Vec<((u8, u8), Option<Bytes>)>,
+    /// Payloads, and whole frames of a server with them; plain and compressed.
+    frames: [Option<(Bytes, Bytes)>; 2],
+}
+
+/// A frame for many that is longer than this is shared; a shorter one is
+/// copied, which is cheaper than one more piece to write.
+const SHARED: usize = 256;
 
 #[derive(Clone, Copy, Debug)]
 struct Unfinished {
     text: bool,
     compressed: bool,
+}
+
+/// A server's frame of a whole message.
+fn whole_frame(opcode: Opcode, rsv1: bool, payload: &[u8]) -> Bytes {
+    let (header, size) = Header {
+        fin: true,
+        rsv1,
+        opcode,
+        mask: None,
+        length: payload.len() as u64,
+    }
+    .encode();
+    let mut frame = Vec::with_capacity(size + payload.len());
+    frame.extend_from_slice(&header[..size]);
+    frame.extend_from_slice(payload);
+    frame.into()
 }
 
 impl Sender {
@@ -195,45 +220,61 @@ impl Sender {
         message: &Message,
         packed: &mut Packed,
     ) -> Result<(), Refused> {
-        let same_for_all = |codec: &&mut Codec| {
-            codec.deflates() && codec.forgets() && message.len() >= shared.threshold()
-        };
-        let codec = match codec {
-            Some(codec) if self.unfinished.is_none() && same_for_all(&codec) => codec,
-            codec => {
-                return self
-                    .send(shared, codec, message.clone(), true)
-                    .map_err(|(_, refused)| refused);
-            }
-        };
+        let compresses =
+            |codec: &&mut Codec| codec.deflates() && message.len() >= shared.threshold();
+        let codec = codec.filter(compresses);
+        if self.unfinished.is_some() || codec.as_ref().is_some_and(|codec| !codec.forgets()) {
+            return self
+                .send(shared, codec, message.clone(), true)
+                .map_err(|(_, refused)| refused);
+        }
         self.admit(shared, message.len())?;
         let payload = message.clone().into_bytes();
-        let variant = codec.variant();
-        let deflated = match packed.0.iter().find(|(known, _)| *known == variant) {
-            Some((_, deflated)) => deflated.clone(),
-            None => {
-                let mut deflated = Vec::new();
-                codec.deflate(shared.pool(), &payload, true, &mut deflated);
-                let smaller = deflated.len() < payload.len();
-                deflated.shrink_to_fit();
-                let deflated = smaller.then(|| Bytes::from(deflated));
-                packed.0.push((variant, deflated.clone()));
-                deflated
+        let deflated = codec.and_then(|codec| {
+            let variant = codec.variant();
+            let known = packed.deflated.iter().find(|(known, _)| *known == variant);
+            if let Some((_, deflated)) = known {
+                return deflated.clone();
             }
-        };
+            let mut deflated = Vec::new();
+            codec.deflate(shared.pool(), &payload, true, &mut deflated);
+            let smaller = deflated.len() < payload.len();
+            deflated.shrink_to_fit();
+            let deflated = smaller.then(|| Bytes::from(deflated));
+            packed.deflated.push((variant, deflated.clone()));
+            deflated
+        });
         let opcode = if message.is_text() {
             Opcode::Text
         } else {
             Opcode::Binary
         };
         let compressed = deflated.is_some();
-        self.queue(
-            shared,
-            opcode,
-            compressed,
-            deflated.unwrap_or(payload),
-            true,
-        );
+        let payload = deflated.unwrap_or(payload);
+        let shareable = payload.len() > SHARED
+            && payload.len() <= shared.config.fragment_size
+            && self.role == Role::Server
+            && self.waiting.is_none()
+            && self.wire.len() < WIRE_TARGET
+            && self.wire.has_place();
+        if shareable {
+            // The frame is the same for all who get this very payload.
+            let place = &mut packed.frames[usize::from(compressed)];
+            let known = place
+                .as_ref()
+                .filter(|(of, _)| of.as_ptr() == payload.as_ptr());
+            let frame = match known {
+                Some((_, frame)) => frame.clone(),
+                None => {
+                    let frame = whole_frame(opcode, compressed, &payload);
+                    *place = Some((payload, frame.clone()));
+                    frame
+                }
+            };
+            self.wire.push(frame);
+        } else {
+            self.queue(shared, opcode, compressed, payload, true);
+        }
         Ok(())
     }
 

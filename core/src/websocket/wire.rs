@@ -76,6 +76,13 @@ impl Wire {
         self.bytes += added;
     }
 
+    /// Whether there is a place for a piece that is shorter than those which
+    /// [`MAX_PIECES`] allows for.
+    #[inline]
+    pub(super) fn has_place(&self) -> bool {
+        self.rest.len() < CROWD
+    }
+
     /// Appends bytes without copying them.
     pub(super) fn push(&mut self, bytes: Bytes) {
         self.seal_tail();

@@ -1,0 +1,284 @@
+//! The server, as handlers and other threads see it.
+
+use std::fmt;
+use std::sync::{Arc, Weak, mpsc};
+use std::time::Duration;
+
+use smartsocket_core::http::{ClientInfo, RoomInfo};
+use smartsocket_core::hub::{
+    Answer, ClientId, EmitError, Hub, JoinError, Publication, Target, UserId,
+};
+use smartsocket_core::{IntoJson, Json, JsonError, Message, ServerStats, Tick, Utf8Bytes};
+
+use super::shard::Shard;
+use super::socket::AckError;
+
+/// The server, for handlers and any other thread.
+#[derive(Clone)]
+pub struct Io(pub(super) Weak<Shard>);
+
+impl Io {
+    pub(super) fn new(shard: &Arc<Shard>) -> Self {
+        Self(Arc::downgrade(shard))
+    }
+
+    /// Looks at the hub; does nothing that has outputs.
+    pub(super) fn hub<T: Default>(&self, look: impl FnOnce(&mut Hub, Tick) -> T) -> T {
+        match self.0.upgrade() {
+            Some(shard) => {
+                let now = shard.now();
+                look(&mut shard.hub(), now)
+            }
+            None => T::default(),
+        }
+    }
+
+    /// Tells the hub to do something, whose outputs go out soon.
+    pub(super) fn command<T: NothingDone>(&self, command: impl FnOnce(&mut Hub, Tick) -> T) -> T {
+        match self.0.upgrade() {
+            Some(shard) => {
+                let now = shard.now();
+                let done = command(&mut shard.hub(), now);
+                shard.drain();
+                done
+            }
+            None => T::nothing(),
+        }
+    }
+
+    /// Everybody (SS-05).
+    pub fn everyone(&self) -> To {
+        self.target(Target::All)
+    }
+
+    /// Everybody in a namespace (SS-30).
+    pub fn namespace(&self, namespace: &str) -> To {
+        self.target(Target::Namespace(namespace.into()))
+    }
+
+    /// One client (SS-06).
+    pub fn to(&self, client: ClientId) -> To {
+        self.target(Target::Client(client))
+    }
+
+    /// The members of a room.
+    pub fn room(&self, namespace: &str, room: &str) -> To {
+        self.target(Target::Room {
+            namespace: namespace.into(),
+            room: room.into(),
+        })
+    }
+
+    /// All clients of a user, now or when it comes back.
+    pub fn user(&self, user: impl Into<UserId>) -> To {
+        self.target(Target::User(user.into()))
+    }
+
+    fn target(&self, target: Target) -> To {
+        To {
+            io: self.clone(),
+            publication: Publication::new(target, "", None),
+        }
+    }
+
+    /// Sends an event to everybody (SS-05).
+    ///
+    /// # Errors
+    ///
+    /// The data have no JSON form.
+    pub fn broadcast(&self, event: &str, data: impl IntoJson) -> Result<usize, JsonError> {
+        self.everyone().emit(event, data)
+    }
+
+    /// Sends a message as it is to the members of a room. Gives how many.
+    pub fn send_room(&self, namespace: &str, room: &str, message: impl Into<Message>) -> usize {
+        self.command(|hub, now| hub.send_room(now, namespace, room, message))
+    }
+
+    /// Sends an event to one client and waits for its answer, on this thread.
+    ///
+    /// # Errors
+    ///
+    /// It did not answer in `timeout`, is gone, or its dialect knows no
+    /// answers.
+    pub fn emit_with_ack(
+        &self,
+        client: ClientId,
+        event: &str,
+        data: impl IntoJson,
+        timeout: Duration,
+    ) -> Result<Json, AckError> {
+        let data = data.into_json().map_err(AckError::Json)?;
+        let shard = self.0.upgrade().ok_or(AckError::Gone)?;
+        let (sender, answer) = mpsc::sync_channel(1);
+        let now = shard.now();
+        // Waited for before the hub is free: the answer cannot come earlier.
+        let mut hub = shard.hub();
+        let token = hub
+            .emit_with_ack(now, client, event, data.as_ref(), timeout)
+            .map_err(|error| match error {
+                EmitError::TooMany => AckError::TooMany,
+                EmitError::NoAcks => AckError::NoAcks,
+                EmitError::Gone => AckError::Gone,
+            })?;
+        shard.wait_for(token, sender);
+        drop(hub);
+        shard.drain();
+        drop(shard);
+        match answer.recv() {
+            Ok(Answer::Data(data)) => Ok(data),
+            Ok(Answer::TimedOut) => Err(AckError::TimedOut),
+            Ok(Answer::Closed) | Err(_) => Err(AckError::Gone),
+        }
+    }
+
+    /// Makes a room (RN-02). Gives its id.
+    ///
+    /// # Errors
+    ///
+    /// There are as many rooms as there may be.
+    pub fn create_room(
+        &self,
+        namespace: &str,
+        name: &str,
+        description: Option<&str>,
+        max_connections: Option<usize>,
+    ) -> Result<Utf8Bytes, JoinError> {
+        self.command(|hub, now| hub.create_room(now, namespace, name, description, max_connections))
+    }
+
+    /// Sends a message to a room (RN-03). Whether there is one.
+    pub fn send_room_message(&self, namespace: &str, room: &str, message: &str) -> bool {
+        self.command(|hub, now| hub.send_room_message(now, namespace, room, message))
+    }
+
+    /// A room (RN-04).
+    pub fn room_info(&self, namespace: &str, room: &str) -> Option<RoomInfo> {
+        self.hub(|hub, _| hub.room(namespace, room))
+    }
+
+    /// All rooms of a namespace (RN-05).
+    pub fn rooms(&self, namespace: &str) -> Vec<RoomInfo> {
+        self.hub(|hub, _| hub.rooms_in(namespace))
+    }
+
+    /// Puts a client into a room (RN-06).
+    ///
+    /// # Errors
+    ///
+    /// See [`JoinError`].
+    pub fn join_room(&self, client: &str, room: &str) -> Result<(), JoinError> {
+        self.command(|hub, now| {
+            let id = hub.find(client).ok_or(JoinError::NoClient)?;
+            hub.join(now, id, room)
+        })
+    }
+
+    /// Takes a client out of a room (RN-07). Whether it was in.
+    pub fn leave_room(&self, client: &str, room: &str) -> bool {
+        self.command(|hub, now| match hub.find(client) {
+            Some(id) => hub.leave(now, id, room),
+            None => false,
+        })
+    }
+
+    /// A client, by its id or the name it chose (RN-08).
+    pub fn client_info(&self, client: &str) -> Option<ClientInfo> {
+        self.hub(|hub, _| hub.info(hub.find(client)?))
+    }
+
+    /// The rooms of a client (RN-09).
+    pub fn client_rooms(&self, client: &str) -> Vec<RoomInfo> {
+        self.hub(|hub, _| {
+            hub.find(client)
+                .map_or_else(Vec::new, |id| hub.rooms_of(id))
+        })
+    }
+
+    /// The ids of all clients.
+    pub fn clients(&self) -> Vec<ClientId> {
+        self.hub(|hub, _| hub.clients().iter().map(|client| client.id()).collect())
+    }
+
+    /// The ids of a user's clients (IG-22).
+    pub fn clients_of(&self, user: &UserId) -> Vec<ClientId> {
+        self.hub(|hub, _| hub.clients().of(user).map(|client| client.id()).collect())
+    }
+
+    /// Figures of the server (SS-07).
+    pub fn stats(&self) -> ServerStats {
+        self.hub(|hub, _| hub.stats())
+    }
+
+    /// Connections by namespace (SS-09).
+    pub fn namespace_stats(&self) -> Vec<(String, usize)> {
+        self.hub(|hub, _| {
+            hub.namespace_stats()
+                .into_iter()
+                .map(|(name, count)| (name.into(), count))
+                .collect()
+        })
+    }
+}
+
+impl fmt::Debug for Io {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Io")
+    }
+}
+
+/// What a command on a server that is gone comes to.
+pub(super) trait NothingDone {
+    fn nothing() -> Self;
+}
+
+impl NothingDone for () {
+    fn nothing() -> Self {}
+}
+
+impl NothingDone for bool {
+    fn nothing() -> Self {
+        false
+    }
+}
+
+impl NothingDone for usize {
+    fn nothing() -> Self {
+        0
+    }
+}
+
+impl<T> NothingDone for Result<T, JoinError> {
+    fn nothing() -> Self {
+        Err(JoinError::NoClient)
+    }
+}
+
+/// Whom an event is for.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct To {
+    io: Io,
+    publication: Publication,
+}
+
+impl To {
+    /// Not for this client.
+    pub fn except(mut self, client: ClientId) -> Self {
+        self.publication.except.push(client);
+        self
+    }
+
+    /// Sends an event. Gives how many clients it was for.
+    ///
+    /// # Errors
+    ///
+    /// The data have no JSON form.
+    pub fn emit(mut self, event: &str, data: impl IntoJson) -> Result<usize, JsonError> {
+        self.publication.event = event.into();
+        self.publication.data = data.into_json()?;
+        Ok(self
+            .io
+            .command(|hub, now| hub.publish(now, self.publication)))
+    }
+}
