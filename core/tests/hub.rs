@@ -975,8 +975,11 @@ fn what_a_client_sends_straight_back_is_no_event_and_costs_it_nothing() {
     let id = world.connect("/");
     let client = world.client(id);
     // Even before it has said that it is one of those.
-    world.hub.emit(world.now, client, "early", None);
-    world.drain();
+    for n in 0..200_u64 {
+        let data = Some(Json::from(n));
+        world.hub.emit(world.now, client, "early", data);
+        world.drain();
+    }
     world.say(id, r#"{"event":"connected"}"#);
     // So many may be on their way to a client of much to read.
     for n in 0..1_000_u64 {
@@ -988,7 +991,7 @@ fn what_a_client_sends_straight_back_is_no_event_and_costs_it_nothing() {
         world.say(id, &text);
     }
     assert!(world.turns.is_empty() && world.got(id).is_empty());
-    world.say(id, r#"{"event":"early"}"#);
+    world.say(id, r#"{"event":"early","data":0}"#);
     assert_eq!(world.turns.len(), 1, "now it is its own");
 }
 

@@ -14,8 +14,9 @@ use siphasher::sip::SipHasher13;
 /// remembered; the oldest is forgotten first. One that is forgotten comes back
 /// as an event, which a handler may well send to all.
 const MOST: usize = 4_096;
-/// The same for a client that has not said yet of which kind it is.
-const MOST_EARLY: usize = 64;
+/// The same for a client that has not said yet of which kind it is, which those
+/// do first of all: what may come between that and their arrival.
+const MOST_EARLY: usize = 256;
 
 /// The events of which an echo may come.
 #[derive(Debug, Default)]
