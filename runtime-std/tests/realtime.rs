@@ -85,7 +85,7 @@ fn events_are_handled_answered_and_passed_on() {
             .unwrap();
         assert_eq!(
             hear(&mut a),
-            r#"{"event":"echo","data":{"n":1,"_ackId":4}}"#
+            r#"{"event":"echo","data":{"_ackId":4,"n":1}}"#
         );
         a.send(r#"{"event":"join","data":"r","ackId":5}"#).unwrap();
         assert_eq!(

@@ -21,6 +21,7 @@ export class Report {
       console.log(`ok ${label}`);
     } catch (error) {
       this.failed += 1;
+      console.error(error);
       console.log(`FAIL ${label}: ${String(error?.message ?? error).split('\n')[0].slice(0, 300)}`);
     } finally {
       clearTimeout(timer);

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Real peers against our servers, and our client against theirs. Prints `ok NAME`
-# or `FAIL NAME: reason` for each check.
+# Real peers, and clients as five other systems have them, against our servers; our client
+# against real servers. Prints `ok NAME` or `FAIL NAME: reason` for each check.
 #
 # TEST_BIN names a directory with smartsocket and std-echo, to test these instead of
 # building. Logs and the screenshot are in tests/.cache/interop.
@@ -94,6 +94,10 @@ our_server() { # NAME SCHEME PORT COMMAND...
     esac
     peer "$name/node" node "$here/node_ws.mjs" client "$address/echo" "$name/node" "${trust[@]}" "${node[@]}"
     peer "$name/python" "$python" "$here/py_websockets.py" client "$address/echo" "$name/python" "${trust[@]}" "${py[@]}"
+    case $name in smol-*)
+        peer "$name/realtime" node "$here/realtime.mjs" "$address" "$name/realtime" "${trust[@]}"
+        ;;
+    esac
     peer "$name/browser" node "$here/browser.mjs" "$address/echo" "$name/browser" "${browser[@]}"
     if kill -0 "$running" 2>/dev/null && ! grep -q panicked "$out/$name.log"; then
         say "ok $name/alive"
