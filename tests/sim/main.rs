@@ -45,7 +45,10 @@ fn run(seed: u64) -> Outcome {
 
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name} is a number")),
+    )
 }
 
 #[test]
@@ -77,9 +80,15 @@ fn every_seed_holds() {
             }
         };
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().map(|worker| worker.join()).collect::<Vec<_>>()
+        workers
+            .into_iter()
+            .map(|worker| worker.join())
+            .collect::<Vec<_>>()
     });
-    let lived: u128 = lived.into_iter().map(|lived| lived.expect("a seed failed")).sum();
+    let lived: u128 = lived
+        .into_iter()
+        .map(|lived| lived.expect("a seed failed"))
+        .sum();
     println!(
         "{seeds} seeds, {} hours of connections in {:.1} s",
         lived / 3_600_000_000,

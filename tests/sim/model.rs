@@ -86,7 +86,10 @@ impl Member {
 
     pub fn enter(&mut self, step: Step, room: &str) {
         if !self.is_in(room) {
-            self.rooms.entry(room.into()).or_default().push((step, None));
+            self.rooms
+                .entry(room.into())
+                .or_default()
+                .push((step, None));
         }
     }
 
@@ -98,9 +101,11 @@ impl Member {
 
     /// Whether it was in the room at any step since.
     pub fn was_in(&self, room: &str, since: Step) -> bool {
-        self.rooms
-            .get(room)
-            .is_some_and(|stays| stays.iter().any(|(_, end)| end.is_none_or(|end| end >= since)))
+        self.rooms.get(room).is_some_and(|stays| {
+            stays
+                .iter()
+                .any(|(_, end)| end.is_none_or(|end| end >= since))
+        })
     }
 }
 
@@ -178,10 +183,16 @@ impl Model {
         let sender = self.peers[&peer];
         if let Some(room) = room {
             for who in [sender, id] {
-                // Topics are open to every sender.
-                let free = self.members[&who].route == super::world::MB && who == sender;
+                let member = &self.members[&who];
+                // Topics are open to every sender, and subscriptions are the
+                // broker's; and who has come and gone since was not seen.
+                let topic = member.route == super::world::MB;
+                let asked = member.asked_in.contains(room);
+                let left = member.asked_out.contains(room) || member.asked_out.contains("");
                 assert!(
-                    free || self.members[&who].was_in(room, since),
+                    topic && (who == sender || asked)
+                        || asked && left
+                        || member.was_in(room, since),
                     "{who:?} is not in {room}, where {id:?} got {number} of {sender:?}"
                 );
             }

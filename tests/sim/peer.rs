@@ -209,9 +209,13 @@ impl Peer {
         let word = self.word(None);
         let number = self.words;
         let text = match chance.below(9) {
-            0 => format!("{{\"event\":\"say\",\"data\":{{\"w\":\"{word}\",\"__ackId\":\"mine{number}\"}}}}"),
+            0 => format!(
+                "{{\"event\":\"say\",\"data\":{{\"w\":\"{word}\",\"__ackId\":\"mine{number}\"}}}}"
+            ),
             1 => format!("{{\"event\":\"say\",\"data\":{{\"w\":\"{word}\",\"_ackId\":{number}}}}}"),
-            2 => format!("{{\"event\":\"say\",\"ackId\":\"mine{number}\",\"data\":{{\"w\":\"{word}\"}}}}"),
+            2 => format!(
+                "{{\"event\":\"say\",\"ackId\":\"mine{number}\",\"data\":{{\"w\":\"{word}\"}}}}"
+            ),
             3 => {
                 let name = *chance.of(&["/chat", "/keyed", "/none"]);
                 let key = *chance.of(&["", KEY, "wrong"]);
@@ -239,7 +243,9 @@ impl Peer {
             0 => "{\"event\":\"authenticate\",\"data\":{\"token\":\"t\"}}".into(),
             1 => {
                 self.note(Note::In(room.into()));
-                format!("{{\"event\":\"join\",\"data\":{{\"rooms\":[\"{room}\",\"ws:secret\",\"\"]}}}}")
+                format!(
+                    "{{\"event\":\"join\",\"data\":{{\"rooms\":[\"{room}\",\"ws:secret\",\"\"]}}}}"
+                )
             }
             2 => {
                 self.note(Note::Out(room.into()));
@@ -275,7 +281,9 @@ impl Peer {
             5 if !aliases.is_empty() => {
                 let to = chance.of(aliases).clone();
                 let word = self.word(None);
-                format!("{{\"type\":\"direct_message\",\"target_client_id\":\"{to}\",\"data\":\"{word}\"}}")
+                format!(
+                    "{{\"type\":\"direct_message\",\"target_client_id\":\"{to}\",\"data\":\"{word}\"}}"
+                )
             }
             6 => (*chance.of(&["{\"type\":\"ping\"}", "{\"type\":\"pong\"}"])).into(),
             _ => {
@@ -292,11 +300,15 @@ impl Peer {
         let text = match chance.below(6) {
             0 | 1 => {
                 self.note(Note::In(topic.into()));
-                format!("request:system.topic.subscribe:1.0.0:{id}\n{{\"action\":\"publish\",\"topic\":\"{topic}\"}}")
+                format!(
+                    "request:system.topic.subscribe:1.0.0:{id}\n{{\"action\":\"publish\",\"topic\":\"{topic}\"}}"
+                )
             }
             2 => {
                 self.note(Note::Out(topic.into()));
-                format!("request:system.topic.unsubscribe:1.0.0:{id}\n{{\"action\":\"publish\",\"topic\":\"{topic}\"}}")
+                format!(
+                    "request:system.topic.unsubscribe:1.0.0:{id}\n{{\"action\":\"publish\",\"topic\":\"{topic}\"}}"
+                )
             }
             3 => format!("request:svc.{topic}:1.0.0:{id}::1000\n{{}}"),
             _ => {
@@ -385,7 +397,8 @@ impl Peer {
             text.split(':').nth(1).map(String::from)
         } else {
             let room = text.split("\"room_id\":\"").nth(1);
-            room.and_then(|rest| rest.split('"').next()).map(String::from)
+            room.and_then(|rest| rest.split('"').next())
+                .map(String::from)
         };
         model.overheard(self.id, room.as_deref(), peer, number);
     }

@@ -126,7 +126,9 @@ fn routes(chance: &mut Chance, overflow: Overflow, calm: bool) -> Vec<Route> {
             route.user_rate = Some(RateLimit::new(10, Duration::from_secs(5)));
         }
         if !calm && chance.percent(20) {
-            route.event_rates.set("say", RateLimit::new(2, Duration::from_secs(5)));
+            route
+                .event_rates
+                .set("say", RateLimit::new(2, Duration::from_secs(5)));
         }
         if chance.percent(20) {
             route.websocket.idle_timeout = Some(Duration::from_secs(90));
@@ -141,14 +143,14 @@ fn routes(chance: &mut Chance, overflow: Overflow, calm: bool) -> Vec<Route> {
 impl World {
     pub fn new(seed: u64) -> Self {
         let mut chance = Chance::new(seed);
-        let calm = chance.percent(30);
+        let calm = chance.percent(40);
         let weather = Weather {
             calm,
             peers: 1 + chance.below(20),
             prompt: *chance.of(&[0, 30, 90, 100]),
-            never: *chance.of(&[0, 0, 5, 30]),
-            gulp: *chance.of(&[1, 7, 100, 5_000, 1 << 20]),
-            bite: *chance.of(&[3, 20, 200, 5_000]),
+            never: if calm { 0 } else { *chance.of(&[0, 0, 5, 30]) },
+            gulp: *chance.of(&[30, 300, 5_000, 1 << 20]),
+            bite: *chance.of(&[20, 200, 5_000]),
             overflow: *chance.of(&[
                 Overflow::Close,
                 Overflow::DropNewest,
@@ -220,7 +222,11 @@ impl World {
         match self.chance.below(100) {
             0..6 => self.connect(),
             6..28 => {
-                let aliases: Vec<_> = self.peers.values().filter_map(|p| p.alias.clone()).collect();
+                let aliases: Vec<_> = self
+                    .peers
+                    .values()
+                    .filter_map(|p| p.alias.clone())
+                    .collect();
                 let picked = self.pick().and_then(|id| self.peers.get_mut(&id));
                 if let Some(peer) = picked.filter(|peer| peer.upgraded) {
                     peer.speak(&mut self.chance, &aliases);
@@ -252,11 +258,12 @@ impl World {
                 if let Some(id) = self.pick()
                     && let Some(peer) = self.peers.get_mut(&id)
                     && peer.upgraded
+                    && self.chance.percent(30)
                 {
                     peer.close(&mut self.chance);
                 }
             }
-            98 if !self.weather.calm => self.misfortune(),
+            98 if !self.weather.calm && self.chance.percent(40) => self.misfortune(),
             _ => self.ghosts(),
         }
     }
@@ -269,7 +276,10 @@ impl World {
         let Ok(id) = self.hub.accept(self.now, Some(address)) else {
             return;
         };
-        assert!(!self.model.members.contains_key(&id), "{id:?} was used before");
+        assert!(
+            !self.model.members.contains_key(&id),
+            "{id:?} was used before"
+        );
         let route = self.chance.below(PATHS.len());
         let proven = matches!(self.config.routes[route].auth, Auth::None);
         let member = Member::new(route, NAMESPACES[route], proven);
@@ -278,6 +288,11 @@ impl World {
         let peer = Peer::new(self.next_peer, id, route, &mut self.chance);
         self.peers.insert(id, peer);
         self.next_peer += 1;
+        if self.chance.percent(80) {
+            self.move_up(id, usize::MAX);
+            self.settle();
+            self.move_down(id, usize::MAX);
+        }
     }
 
     /// Bytes of a client come to the hub, as many as this.
@@ -328,7 +343,9 @@ impl World {
             peer.wanted = false;
         }
         peer.take(&bytes, &mut self.chance, &mut self.model);
-        let said = bytes.iter().fold(bytes.len() as u64, |sum, b| sum * 31 % 0xffff_fffb + u64::from(*b));
+        let said = bytes.iter().fold(bytes.len() as u64, |sum, b| {
+            sum * 31 % 0xffff_fffb + u64::from(*b)
+        });
         self.note(said);
     }
 
@@ -363,7 +380,9 @@ impl World {
         let id = *self.chance.of(&self.gone);
         let now = self.now;
         match self.chance.below(8) {
-            0 => self.hub.handle_bytes(now, id, &mut [0x81, 0x80, 0, 0, 0, 0]),
+            0 => self
+                .hub
+                .handle_bytes(now, id, &mut [0x81, 0x80, 0, 0, 0, 0]),
             1 => self.hub.handle_eof(now, id),
             2 => self.hub.handle_fault(now, id, Fault::Reset),
             3 => self.hub.transmitted(now, id, 10),
@@ -381,11 +400,18 @@ impl World {
         self.settle();
         let due = self.hub.next_timeout();
         let until = match self.chance.below(10) {
-            0..4 => self.now + Duration::from_millis(self.chance.below(100) as u64),
-            4..8 => due.unwrap_or(self.now).max(self.now),
-            8 => self.now + Duration::from_millis(self.chance.below(20_000) as u64),
+            _ if self.weather.calm => {
+                for peer in self.peers.values_mut() {
+                    peer.stalled &= self.chance.percent(70);
+                }
+                self.now + Duration::from_millis(self.chance.below(500) as u64)
+            }
+            0..7 => self.now + Duration::from_millis(self.chance.below(100) as u64),
+            7 | 8 => due.unwrap_or(self.now).max(self.now),
+            _ if self.chance.percent(70) => {
+                self.now + Duration::from_millis(self.chance.below(20_000) as u64)
+            }
             // A laptop was closed.
-            _ if self.weather.calm => self.now,
             _ => self.now + Duration::from_secs(self.chance.below(4_000) as u64),
         };
         self.pass(until);
@@ -417,7 +443,11 @@ impl World {
                 _ => break,
             }
         }
-        let overdue = self.model.acks.values().find(|asked| asked.deadline <= self.now);
+        let overdue = self
+            .model
+            .acks
+            .values()
+            .find(|asked| asked.deadline <= self.now);
         assert!(overdue.is_none(), "nobody told what came of {overdue:?}");
     }
 
@@ -441,7 +471,10 @@ impl World {
             Output::Event(_) | Output::Cluster(_) => None,
         };
         if let Some(id) = socket {
-            assert!(self.peers.contains_key(&id), "{output:?} after the last output");
+            assert!(
+                self.peers.contains_key(&id),
+                "{output:?} after the last output"
+            );
         }
         match output {
             Output::Transmit(id) => {
@@ -456,7 +489,10 @@ impl World {
             }
             Output::Shutdown(id) => {
                 let peer = self.peers.get_mut(&id).expect("just seen");
-                assert!(self.hub.unsent(id).next().is_none(), "{id:?}: bytes are left");
+                assert!(
+                    self.hub.unsent(id).next().is_none(),
+                    "{id:?}: bytes are left"
+                );
                 peer.ends = true;
             }
             Output::Close(id) => {
@@ -508,7 +544,10 @@ impl World {
         }
         if let Step::Join(rooms) = &turn.step {
             for room in rooms {
-                assert!(member.asked_in.contains(room.as_str()), "{room} was not asked for");
+                assert!(
+                    member.asked_in.contains(room.as_str()),
+                    "{room} was not asked for"
+                );
             }
         }
         if self.chance.percent(self.weather.prompt) {
@@ -543,7 +582,10 @@ impl World {
 
     fn decide(&mut self, mut turn: Turn) {
         let id = turn.id();
-        let fresh = self.open_turns.get(&id).is_some_and(|until| *until > self.now);
+        let fresh = self
+            .open_turns
+            .get(&id)
+            .is_some_and(|until| *until > self.now);
         if !matches!(turn.step, Step::Outbound { .. }) {
             self.open_turns.remove(&id);
         }
@@ -666,7 +708,8 @@ impl World {
             }
             18 if self.chance.percent(30) => {
                 if let Some(client) = self.model.members[&id].client {
-                    self.hub.disconnect(now, client, CloseCode::NORMAL, "enough");
+                    self.hub
+                        .disconnect(now, client, CloseCode::NORMAL, "enough");
                 }
             }
             _ => {
@@ -750,20 +793,31 @@ impl World {
             ..Publication::new(target, name, Some(data))
         };
         let reached = self.hub.publish(self.now, publication.clone());
-        assert_eq!(reached, expected, "{publication:?} in {:?}", self.model.members);
+        assert_eq!(
+            reached, expected,
+            "{publication:?} in {:?}",
+            self.model.members
+        );
     }
 
     fn ask(&mut self, id: ConnId) {
+        self.settle();
         let Some(client) = self.hub.client(id).map(|client| client.id()) else {
             return;
         };
         let number = self.number(BTreeSet::from([id]), None, true);
         let data = Json::parse(format!("{{\"n\":{number}}}")).expect("JSON");
         let timeout = Duration::from_millis(*self.chance.of(&[0, 100, 5_000, 60_000]));
-        let asked = self.hub.emit_with_ack(self.now, client, "ask", Some(&data), timeout);
+        let asked = self
+            .hub
+            .emit_with_ack(self.now, client, "ask", Some(&data), timeout);
         if let Ok(token) = asked {
             let deadline = self.now + timeout;
-            let asked = Asked { id, deadline, number };
+            let asked = Asked {
+                id,
+                deadline,
+                number,
+            };
             assert!(self.model.acks.insert(token, asked).is_none());
             let owed = self.model.acks.values().filter(|asked| asked.id == id);
             assert!(owed.count() <= self.config.max_acks_per_client);
@@ -799,7 +853,10 @@ impl World {
             assert_eq!(member.client, Some(client.id()));
             if client.namespace() != member.namespace {
                 let name = client.namespace();
-                assert!(member.asked_namespaces.contains(name), "{id:?} moved to {name}");
+                assert!(
+                    member.asked_namespaces.contains(name),
+                    "{id:?} moved to {name}"
+                );
                 for room in member.now_in() {
                     member.exit(step, &room);
                 }
@@ -810,11 +867,18 @@ impl World {
             member.was.extend(member.user.clone());
             let bound = 4 * (1 << 20) + 300_000;
             assert!(client.buffered() <= bound, "{id:?}: {}", client.buffered());
-            let rooms: BTreeSet<String> =
-                self.hub.rooms_of(*id).iter().map(|room| room.id.to_string()).collect();
+            let rooms: BTreeSet<String> = self
+                .hub
+                .rooms_of(*id)
+                .iter()
+                .map(|room| room.id.to_string())
+                .collect();
             let known = member.now_in();
             for room in rooms.difference(&known) {
-                assert!(member.asked_in.contains(room), "{id:?} is in {room} unasked");
+                assert!(
+                    member.asked_in.contains(room),
+                    "{id:?} is in {room} unasked"
+                );
                 member.enter(step, room);
             }
             for room in known.difference(&rooms) {
@@ -842,7 +906,10 @@ impl World {
                     .collect();
                 let known: BTreeSet<&str> = known.iter().map(String::as_str).collect();
                 assert_eq!(members, known, "{}", room.id);
-                assert!(!members.is_empty() || room.id.starts_with("room_"), "{room:?}");
+                assert!(
+                    !members.is_empty() || room.id.starts_with("room_"),
+                    "{room:?}"
+                );
             }
         }
     }
@@ -878,7 +945,22 @@ impl World {
     /// What was sent is with the clients, or counted as lost.
     pub fn account(&mut self) {
         if std::env::var("SIM_DEBUG").is_ok() {
-            eprintln!("account lossy={} calm={} sent={} outbox={} closed={} frames={} vanished={} settled={} words={} said={} del={} peers={} overflow={:?}", self.lossy, self.weather.calm, self.hub.sent_messages(), self.hub.dropped(DropCause::Outbox), self.hub.dropped(DropCause::Closed), self.frames, self.peers.values().any(|p|p.vanished), self.model.settled, self.model.words.len(), self.model.said.len(), self.model.said.values().map(|s|s.delivered).sum::<u64>(), self.peers.len(), self.weather.overflow);
+            eprintln!(
+                "account lossy={} calm={} sent={} outbox={} closed={} frames={} vanished={} settled={} words={} said={} del={} peers={} overflow={:?}",
+                self.lossy,
+                self.weather.calm,
+                self.hub.sent_messages(),
+                self.hub.dropped(DropCause::Outbox),
+                self.hub.dropped(DropCause::Closed),
+                self.frames,
+                self.peers.values().any(|p| p.vanished),
+                self.model.settled,
+                self.model.words.len(),
+                self.model.said.len(),
+                self.model.said.values().map(|s| s.delivered).sum::<u64>(),
+                self.peers.len(),
+                self.weather.overflow
+            );
         }
         let sent = self.hub.sent_messages();
         let arrived = self.frames + self.peers.values().map(|peer| peer.frames).sum::<u64>();
@@ -887,7 +969,10 @@ impl World {
             return;
         }
         let lost = self.hub.dropped(DropCause::Outbox) + self.hub.dropped(DropCause::Closed);
-        assert!(arrived + lost >= sent, "{sent} sent, {arrived} came, {lost} are counted as lost");
+        assert!(
+            arrived + lost >= sent,
+            "{sent} sent, {arrived} came, {lost} are counted as lost"
+        );
     }
 
     /// Clients that are there, and were answered, were answered once.
@@ -896,7 +981,11 @@ impl World {
             let member = &self.model.members[&peer.id];
             if member.somebody && !peer.ends {
                 for number in &member.owed_by_app {
-                    assert!(member.answered.contains_key(number), "{:?}: {number}", peer.id);
+                    assert!(
+                        member.answered.contains_key(number),
+                        "{:?}: {number}",
+                        peer.id
+                    );
                 }
             }
         }
@@ -950,11 +1039,18 @@ impl World {
         self.settle();
         self.calm_down();
         self.idle(Duration::from_secs(200));
-        assert!(self.hub.is_empty() && self.peers.is_empty(), "{:?}", self.peers);
+        assert!(
+            self.hub.is_empty() && self.peers.is_empty(),
+            "{:?}",
+            self.peers
+        );
         assert!(self.model.acks.is_empty(), "{:?}", self.model.acks);
         for (id, member) in &self.model.members {
             assert!(member.dropped, "{id:?} was never let go");
-            assert!(member.client.is_none() || member.told_closed, "{id:?}: its end was not told");
+            assert!(
+                member.client.is_none() || member.told_closed,
+                "{id:?}: its end was not told"
+            );
         }
         self.idle(EMPTY_ROOM);
         for (namespace, members) in self.hub.namespace_stats() {
@@ -964,7 +1060,11 @@ impl World {
         assert_eq!(self.hub.next_timeout(), None, "nothing to wait for");
         for user in USERS {
             let target = Target::User(user.into());
-            assert_eq!(self.hub.publish(self.now, Publication::new(target, "x", None)), 0);
+            assert_eq!(
+                self.hub
+                    .publish(self.now, Publication::new(target, "x", None)),
+                0
+            );
         }
     }
 }
