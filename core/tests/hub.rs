@@ -15,7 +15,7 @@ use smartsocket_core::hub::{
     Overflow, Publication, Route, Step, Target, Turn,
 };
 use smartsocket_core::websocket::Role;
-use smartsocket_core::{CloseCode, Json, Message, Tick, Utf8Bytes};
+use smartsocket_core::{CloseCode, DropCause, Fault, Json, Message, Tick, Utf8Bytes};
 
 /// A hub, its clock, and what its sockets got.
 struct World {
@@ -732,6 +732,13 @@ fn a_slow_reader_is_bounded_by_the_policy_of_its_route() {
         match overflow {
             Overflow::Close => {
                 assert_eq!(tail, ["close 1013 too slow"]);
+                assert_eq!(world.hub.sent_messages(), 30);
+                let lost = [DropCause::Outbox, DropCause::Closed].map(|c| world.hub.dropped(c));
+                assert_eq!(
+                    lost.iter().sum::<u64>(),
+                    29,
+                    "all that waited, and all since"
+                );
             }
             Overflow::DropNewest => {
                 assert_eq!(tail.len(), 10);
@@ -1130,4 +1137,34 @@ fn a_disconnect_says_what_is_queued_first() {
         .disconnect(world.now, client, CloseCode::NORMAL, "");
     world.drain();
     assert_eq!(world.got(id), [r#"{"event":"bye"}"#, "close 1000 "]);
+}
+
+#[test]
+fn what_waits_when_a_connection_ends_is_counted() {
+    let mut route = Route::smartsocket("/");
+    route.interest = Interest::OUTBOUND;
+    let mut world = World::new(vec![route]);
+    let (slow, changed) = (world.connect("/"), world.connect("/"));
+    world.sockets.get_mut(&slow).unwrap().takes = Some(0);
+    world.hub.transform(changed);
+    for id in [slow, changed] {
+        let client = world.client(id);
+        for n in 0..5 {
+            let long = if n == 0 { 70_000 } else { 1 };
+            let data = Json::string(&"x".repeat(long));
+            world.hub.emit(world.now, client, "e", Some(data));
+            world.drain();
+        }
+    }
+    assert_eq!(
+        world.turns.len(),
+        1,
+        "the first of five passes the application"
+    );
+    world.hub.handle_fault(world.now, slow, Fault::Reset);
+    world.drain();
+    assert_eq!(world.hub.dropped(DropCause::Closed), 4);
+    world.hub.handle_fault(world.now, changed, Fault::Reset);
+    world.drain();
+    assert_eq!(world.hub.dropped(DropCause::Closed), 4 + 5);
 }

@@ -508,7 +508,7 @@ impl Hub {
         }
         let echoes = saying.echoes();
         let messages = saying.messages(state.dialect, dialect, conn.binary);
-        let mut overflow = false;
+        let mut refused = 0;
         for (message, packed) in messages {
             let queued = conn
                 .outbox
@@ -537,11 +537,14 @@ impl Hub {
                 certain: !event,
                 echoes,
             };
-            overflow |= !stow(conn, &state.route.outbox, parcel, &mut self.counters);
+            if !stow(conn, &state.route.outbox, parcel, &mut self.counters) {
+                refused += 1;
+            }
         }
-        if overflow {
+        if refused > 0 {
             let now = self.clock;
-            conn.outbox = None;
+            let waiting = conn.outbox.take().map_or(0, |waiting| waiting.queue.len());
+            self.counters.dropped(DropCause::Outbox, waiting + refused);
             conn.endpoint
                 .close(&mut self.shared, now, CloseCode::TRY_AGAIN, "too slow");
         }

@@ -358,7 +358,6 @@ impl Hub {
         let now = self.tick(now);
         if let Some((_, conn)) = self.enter(id) {
             conn.endpoint.handle_fault(now, fault);
-            conn.outbox = None;
             self.pump(id);
         }
     }

@@ -271,17 +271,17 @@ impl Hub {
         let namespace = conn.namespace;
         conn.auth_deadline = Tick::MAX;
         conn.heartbeat = Tick::MAX;
-        conn.outbox = None;
-        let unseen = conn
-            .changing
-            .take()
-            .map_or(0, |changing| changing.queue.len());
+        let unsent = conn.outbox.take().map_or(0, |waiting| waiting.queue.len());
+        let unseen = conn.changing.take().map_or(0, |changing| {
+            usize::from(changing.turn.is_some()) + changing.queue.len()
+        });
         let lost = core::mem::take(&mut conn.inbox).len();
         conn.inbox_bytes = 0;
         let client = conn.client;
         let alias = conn.profile.alias.take();
         let user = conn.user.clone();
-        self.counters.dropped(DropCause::Closed, lost + unseen);
+        self.counters
+            .dropped(DropCause::Closed, lost + unseen + unsent);
         if opened && let Some(cause) = CloseCause::of(&closed.cause) {
             self.counters.closed(cause, lasted);
         }
