@@ -1,0 +1,5 @@
+//! Encrypted sessions.
+
+mod key;
+
+pub use key::{Key, KeyError, KeyId, KeyRing};
