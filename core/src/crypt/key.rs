@@ -13,7 +13,8 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
-use crate::entropy::{Entropy, Seed};
+use super::schedule::draw;
+use crate::entropy::Seed;
 
 /// Length of a key in bytes.
 const LENGTH: usize = 32;
@@ -31,7 +32,7 @@ const SAMPLE: &str = "k3mZ7x9pQ2vL8nR5tY1hJ4bF6wS0dA2eK9mX7cP3vN";
 /// are wiped when it is dropped, and `Debug` shows its [id](Self::id) only.
 ///
 /// Whoever has the key and sees a connection's first messages can read it all,
-/// other clients' too, unless a key exchange took place; and
+/// other clients' too, unless a [key exchange](super::Exchange) took place; and
 /// can always pose as the server. Use TLS as well.
 ///
 /// ```
@@ -63,8 +64,8 @@ impl Key {
     }
 
     /// A fresh key.
-    pub fn generate(seed: Seed) -> Self {
-        Self(Zeroizing::new(Entropy::new(seed).bytes()))
+    pub fn generate(seed: &Seed) -> Self {
+        Self(draw(seed, &[b"key"]))
     }
 
     /// The secret itself in base64, as it stands in a configuration.
@@ -342,14 +343,14 @@ mod tests {
 
     #[test]
     fn fresh_keys_read_back_and_differ() {
-        let [a, b] = [1, 2].map(|n| Key::generate(Seed::new([n; 32])));
+        let [a, b] = [1, 2].map(|n| Key::generate(&Seed::new([n; 32])));
         assert_ne!(a, b);
         assert_eq!(a.reveal().parse(), Ok(a));
     }
 
     #[test]
     fn a_ring_rotates() {
-        let keys: [Key; 6] = core::array::from_fn(|n| Key::generate(Seed::new([n as u8; 32])));
+        let keys: [Key; 6] = core::array::from_fn(|n| Key::generate(&Seed::new([n as u8; 32])));
         let mut ring = KeyRing::new(keys[0].clone());
         assert!(!ring.retire(keys[0].id()), "the last key stays");
         for key in &keys[1..] {
