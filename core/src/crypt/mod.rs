@@ -21,6 +21,8 @@
 //! This does not replace TLS: a shared key does not prove to a client whom it
 //! talks to, for all other clients have it as well.
 //!
+//! Ignis's own scheme, for its unmodified clients and servers, is in [`ignis`].
+//!
 //! ```
 //! use smartsocket_core::crypt::{self, Handshake, Key, KeyRing, Offer, Opened, Policy};
 //! use smartsocket_core::{Message, Seed, Tick};
@@ -46,6 +48,8 @@
 //! assert_eq!(server.open(record), Ok(Opened::Message(message)));
 //! # Ok::<(), crypt::HandshakeError>(())
 //! ```
+
+pub mod ignis;
 
 mod exchange;
 mod group;
