@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use smartsocket_core::hub::{AckTicket, ConnId, Identity, Publication, Step, Target, Turn};
-use smartsocket_core::{CloseCode, Json, Message};
+use smartsocket_core::{CloseCode, Json, Message, Tick};
 
 use super::model::{Asked, Said};
 use super::world::{HANDLER, MAX_MEMBERS, NAMESPACES, ROOMS, USERS, World};
@@ -45,7 +45,7 @@ impl World {
             }
         }
         if self.chance.percent(self.weather.prompt) {
-            self.decide(turn);
+            self.decide(turn, self.now);
         } else if !self.chance.percent(self.weather.never) {
             self.turns.push((turn, self.now));
         }
@@ -54,8 +54,8 @@ impl World {
     pub fn decide_some(&mut self) {
         if !self.turns.is_empty() {
             let at = self.chance.below(self.turns.len());
-            let (turn, _) = self.turns.swap_remove(at);
-            self.decide(turn);
+            let (turn, told) = self.turns.swap_remove(at);
+            self.decide(turn, told);
         } else if !self.tickets.is_empty() {
             let at = self.chance.below(self.tickets.len());
             let (id, number, ticket) = self.tickets.swap_remove(at);
@@ -72,13 +72,11 @@ impl World {
         self.hub.acknowledge(self.now, ticket, &Json::EMPTY);
     }
 
-    pub fn decide(&mut self, mut turn: Turn) {
+    /// Answers a turn that was told at this time.
+    pub fn decide(&mut self, mut turn: Turn, told: Tick) {
         let id = turn.id();
-        let fresh = self
-            .open_turns
-            .get(&id)
-            .is_some_and(|until| *until > self.now);
-        if !matches!(turn.step, Step::Outbound { .. }) {
+        let fresh = told + HANDLER > self.now;
+        if fresh && !matches!(turn.step, Step::Outbound { .. }) {
             self.open_turns.remove(&id);
         }
         if let Step::Event(event) = &mut turn.step
