@@ -10,9 +10,10 @@ use std::sync::Arc;
 
 use common::*;
 use peak_alloc::PeakAlloc;
+use smartsocket_core::crypt::{self, Handshake, Key, KeyRing, Offer, Policy, Session, Suite};
 use smartsocket_core::deflate::{Deflate, Parameters};
 use smartsocket_core::websocket::{Event, Negotiated, Output, Role};
-use smartsocket_core::{Config, Tick, WebSocket};
+use smartsocket_core::{Config, Seed, Tick, WebSocket};
 
 #[global_allocator]
 static HEAP: PeakAlloc = PeakAlloc;
@@ -20,7 +21,7 @@ static HEAP: PeakAlloc = PeakAlloc;
 /// Tests run one after the other on the only thread there is (`harness =
 /// false`), so that each sees its own allocations and no others.
 fn main() {
-    let tests: [(&str, fn()); 14] = [
+    let tests: [(&str, fn()); 15] = [
         (
             "an_idle_connection_holds_almost_nothing",
             an_idle_connection_holds_almost_nothing,
@@ -73,6 +74,10 @@ fn main() {
         (
             "nothing_is_kept_after_a_message",
             nothing_is_kept_after_a_message,
+        ),
+        (
+            "an_encrypted_session_holds_a_few_kib",
+            an_encrypted_session_holds_a_few_kib,
         ),
     ];
     for (name, test) in tests {
@@ -597,5 +602,45 @@ fn send_all(ws: &mut WebSocket) {
             0 => break,
             n => ws.transmitted(ms(0), n),
         }
+    }
+}
+
+/// Its ciphers, mostly; and a record is made in one piece.
+fn an_encrypted_session_holds_a_few_kib() {
+    let key = Key::new([7; 32]).unwrap();
+    let (policy, ring) = (Policy::default(), KeyRing::new(key.clone()));
+    for suite in [Suite::A256CbcHs512, Suite::A256Gcm] {
+        let offer = Offer {
+            suites: vec![suite],
+            ..Offer::default()
+        };
+        let client = Handshake::new(Some(&key), &offer, "/", Seed::new([1; 32])).unwrap();
+        let server_seed = Seed::new([2; 32]);
+        let mut meter = Meter::new();
+        let (answer, mut server, first) = crypt::accept(
+            Tick::ZERO,
+            Some(&ring),
+            &policy,
+            "/",
+            client.hello(),
+            &server_seed,
+        )
+        .unwrap();
+        let (mut client, record) = client.finish(Tick::ZERO, &answer).unwrap();
+        client.open(first).unwrap();
+        server.open(record).unwrap();
+        // Two sessions, less what the client's handshake held.
+        let held = meter.held() / 2 + size_of::<Session>();
+        assert!(held < 5 * KIB, "{held} for {suite}");
+
+        meter.reset();
+        let message = vec![0; MIB].into();
+        meter.reset();
+        let record = server.seal(Tick::ZERO, &message).unwrap();
+        let peak = meter.peak();
+        assert!(peak < MIB + KIB, "{peak} for {suite}");
+        client.open(record).unwrap();
+        assert!(meter.peak() < MIB + KIB, "opened in place");
+        assert!(meter.held() < KIB);
     }
 }

@@ -48,6 +48,41 @@
 //! assert_eq!(server.open(record), Ok(Opened::Message(message)));
 //! # Ok::<(), crypt::HandshakeError>(())
 //! ```
+//!
+//! # On the wire
+//!
+//! For who writes another end. `LP(x)` is a length of 16 bits and `x`; integers
+//! are big endian; HKDF is with SHA-256 (RFC 5869).
+//!
+//! ```text
+//! K    the shared key, or 32 zeros; Z the exchange's result, or nothing
+//! kid  Expand(Extract("smartsocket/e1 key id", K), "", 4), or nothing
+//! th   SHA-256(LP("smartsocket/e1") LP(suite) LP(kid) LP(offered suites) LP(namespace)
+//!              LP(nonce) LP(salt) LP(client's public key) LP(server's public key))
+//! S    Extract(salt = th, K || Z), of each direction
+//! keys Expand(S, "smartsocket/e1 c2s a256cbc-hs512", 64): MAC (32), AES (32)
+//!      Expand(S, "smartsocket/e1 c2s a256gcm", 44): AES (32), IV base (12)
+//!      "s2c" from server to client, "group" for a group's, whose S is random
+//! then S = Expand(S, "smartsocket/e1 rekey", 32): the next epoch's
+//! ```
+//!
+//! A record is one binary message:
+//!
+//! ```text
+//! 0   1  0xE1
+//! 1   1  suite: 1 A256CBC-HS512, 2 A256GCM, 3 a group's, which is A256GCM
+//! 2   1  epoch, mod 256: how often the sender changed its keys
+//! 3   1  flags: 0 a binary message, 1 a text, 4 control
+//! 4   8  number, from 0, through all epochs
+//! 12     suite 1: IV (16), ciphertext, tag (32); others: ciphertext, tag (16)
+//! ```
+//!
+//! Bytes 0 to 11 are the additional data. GCM's nonce is the IV base, its last 8
+//! bytes XOR the number. Control records begin with what they are: 0, and `th`,
+//! is the first of each direction; 1 is the last; 2 invites: a group's epoch (1),
+//! next number (8) and S (32). A sender has to change its keys before they have
+//! sealed more than 2^24 records or 2^36 bytes of them. A group's numbers only
+//! grow; all others are without gaps, and their epoch grows by one at a time.
 
 pub mod ignis;
 

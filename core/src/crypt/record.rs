@@ -1,15 +1,5 @@
 //! Records: one message each, numbered, sealed and opened in order.
-//!
-//! ```text
-//! 0   1  0xE1
-//! 1   1  suite: 1 A256CBC-HS512, 2 A256GCM, 3 group (A256GCM)
-//! 2   1  epoch: how often the sender changed its keys, mod 256
-//! 3   1  flags: 0 binary message, 1 text message, 4 control
-//! 4   8  number of the record, big endian, from 0, through all epochs
-//! 12     suite 1: IV (16), ciphertext, tag (32); suites 2 and 3: ciphertext, tag (16)
-//! ```
-//!
-//! The first 12 bytes are authenticated with the rest.
+//! The parent module has the layout.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
