@@ -88,8 +88,8 @@ impl Keys {
         }
     }
 
-    fn cipher(&self) -> Box<Cipher> {
-        Box::new(self.secret.cipher(self.path, self.suite))
+    fn cipher(&self) -> Cipher {
+        self.secret.cipher(self.path, self.suite)
     }
 
     fn advance(&mut self) {
@@ -132,7 +132,7 @@ impl Sealer {
     pub(super) fn new(path: Path, suite: Suite, secret: Secret, ivs: Seed, now: Tick) -> Self {
         let keys = Keys::new(path, suite, secret, 0);
         Self {
-            cipher: keys.cipher(),
+            cipher: Box::new(keys.cipher()),
             keys,
             next: 0,
             since: now,
@@ -146,7 +146,7 @@ impl Sealer {
         let most = text.len() + self.keys.suite.overhead();
         if !self.keys.hold(most) || now.since(self.since) >= MAX_AGE {
             self.keys.advance();
-            self.cipher = self.keys.cipher();
+            *self.cipher = self.keys.cipher();
             self.since = now;
         }
         let mut record = Vec::with_capacity(most);
@@ -178,7 +178,7 @@ pub(super) struct Opener {
 
 struct Live {
     keys: Keys,
-    cipher: Box<Cipher>,
+    cipher: Cipher,
     next: u64,
 }
 
@@ -324,7 +324,7 @@ mod tests {
             let (mut sealer, mut opener) = ends(path);
             sealer.keys.advance();
             sealer.keys.advance();
-            sealer.cipher = sealer.keys.cipher();
+            *sealer.cipher = sealer.keys.cipher();
             assert_eq!(passes(&mut sealer, &mut opener), (opens, 2));
         }
         // And never back.
