@@ -135,7 +135,7 @@ impl WebSocket {
     ///
     /// # Errors
     ///
-    /// [`TlsError`](crate::tls::TlsError) when the URL is `wss://` and
+    /// `tls::TlsError` when the URL is `wss://` and
     /// `Config::client_tls` is not set, or the host is no name that a
     /// certificate could prove. Without feature `tls`, every `wss://` URL is
     /// an error.
