@@ -66,7 +66,6 @@ impl fmt::Display for OpenError {
 impl core::error::Error for OpenError {}
 
 /// The keys of one direction, and how much they were used.
-#[derive(Clone)]
 struct Keys {
     path: Path,
     suite: Suite,

@@ -12,6 +12,7 @@ use aes_gcm::{AeadInOut as _, Aes256Gcm};
 use hmac::{Hmac, Mac as _};
 use sha2::Sha512;
 use subtle::ConstantTimeEq as _;
+use zeroize::Zeroizing;
 
 /// How records are encrypted and authenticated.
 ///
@@ -110,7 +111,7 @@ pub(super) enum Cipher {
     Gcm {
         aead: Aes256Gcm,
         /// The nonce of record 0; those of others differ from it by their number.
-        iv_base: [u8; GCM_NONCE],
+        iv_base: Zeroizing<[u8; GCM_NONCE]>,
     },
 }
 
@@ -126,7 +127,7 @@ impl Cipher {
             },
             Suite::A256Gcm => Self::Gcm {
                 aead: Aes256Gcm::new_from_slice(first).expect(fits),
-                iv_base: core::array::from_fn(|i| second[i]),
+                iv_base: Zeroizing::new(core::array::from_fn(|i| second[i])),
             },
         }
     }
