@@ -8,38 +8,24 @@ use smartsocket_smol::hub::{Identity, Route};
 use smartsocket_smol::realtime::{Builder, Routes};
 use smartsocket_smol::{Json, Message, WebSocket};
 
+use crate::settings::Settings;
+
 /// The token that Ignis clients show, as long as nothing else judges them.
 pub(crate) const DEV_TOKEN: &str = "dev";
 
-/// Options that every route has.
-#[derive(Clone, Debug)]
-pub(crate) struct Options {
-    pub(crate) max_message: usize,
-    /// Whether clients may authenticate with [`DEV_TOKEN`].
-    pub(crate) dev_token: bool,
-}
-
-/// Adds the routes to a server.
-pub(crate) fn routes(builder: Builder, options: &Options) -> Builder {
-    let limited = |mut route: Route| {
-        route.websocket.max_message = route.websocket.max_message.min(options.max_message);
-        route
-    };
-    // Ignis's own limit is 128 KiB; the rest take what was asked for.
-    let open = |mut route: Route| {
-        route.websocket.max_message = options.max_message;
-        route
-    };
-    let dev_token = options.dev_token;
+/// Adds the routes to a server; `dev_token` says whether clients may
+/// authenticate with [`DEV_TOKEN`].
+pub(crate) fn routes(builder: Builder, settings: &Settings, dev_token: bool) -> Builder {
     builder
-        .route(open(Route::smartsocket("/")), smartsocket)
-        .route(open(Route::smartsocket("/chat")), smartsocket)
-        .route(limited(Route::ignis("/ws")), |ws| ignis(ws, dev_token))
-        .route(open(Route::rnode("/rnode")), |_| {})
-        .route(open(Route::header_line("/mb")), |_| {})
-        .bare(open(Route::bare("/echo")), echo)
-        .route(open(subscribers()), |_| {})
-        .route(open(Route::raw("/pub")), publishers)
+        .config(|config| settings.hub(config))
+        .route(settings.smartsocket("/"), smartsocket)
+        .route(settings.smartsocket("/chat"), smartsocket)
+        .route(settings.ignis(), |ws| ignis(ws, dev_token))
+        .route(settings.rnode(), |_| {})
+        .route(settings.mb(), |_| {})
+        .bare(settings.open(Route::bare("/echo")), echo)
+        .route(settings.open(subscribers()), |_| {})
+        .route(settings.open(Route::raw("/pub")), publishers)
 }
 
 #[derive(Deserialize)]
