@@ -38,7 +38,8 @@ Examples:
 Logging:
   --log LEVEL shows what this program did up to that level. The environment
   variable DEBUG shows everything of the parts it names, in the way of the npm
-  package: DEBUG=smartsocket:* or DEBUG='*,-smartsocket:tls'.
+  package: DEBUG=smartsocket:* or DEBUG='*,-smartsocket:tls'. Such lines have
+  the form [smartsocket] [level] text.
 
 Exit codes:
   0 clean end, 1 failed, 2 wrong usage, 3 refused with an HTTP status, 130 on ctrl-c";

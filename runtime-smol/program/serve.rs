@@ -290,3 +290,29 @@ fn listen_to_signals(stopper: Stopper, tls: Option<(ServerTls, Pair)>) -> io::Re
         })?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_backlog_is_the_one_asked_for() {
+        let mut settings = Settings::default();
+        settings.port = 0;
+        let mut waiting = |backlog: u64| {
+            settings.mb.backlog = backlog;
+            let listener = listen(&settings, &addresses(&settings).unwrap()).unwrap();
+            let address = listener.local_addr().unwrap();
+            // Who finds no place waits in vain, however fast the machine is.
+            let connect = |_: &u8| TcpStream::connect_timeout(&address, Duration::from_secs(1));
+            let connected: Vec<_> = [0; 4].iter().map_while(|n| connect(n).ok()).collect();
+            connected.len()
+        };
+        // Linux has room for one more than asked for.
+        assert!(waiting(1) < 4);
+        assert_eq!(waiting(1_024), 4);
+    }
+}

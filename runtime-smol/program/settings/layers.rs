@@ -176,14 +176,12 @@ impl Loaded {
         let Some(row) = find(name) else {
             return name.into();
         };
-        let by_flag = |origin: &&Origin| matches!(origin, Origin::Flag);
+        let flag = || format!("--{}", NAMES[row].flag);
         match self.origins[row] {
             Origin::Environment => NAMES[row].variable.clone(),
-            Origin::Flag => format!("--{}", NAMES[row].flag),
-            // Nobody said it: as everything else was said.
-            Origin::Default if self.origins.iter().any(|origin| by_flag(&origin)) => {
-                format!("--{}", NAMES[row].flag)
-            }
+            Origin::Flag => flag(),
+            // Nobody said it: as others were said.
+            Origin::Default if self.origins.contains(&Origin::Flag) => flag(),
             Origin::Default | Origin::Preset | Origin::Line(_) => name.into(),
         }
     }
