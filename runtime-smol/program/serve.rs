@@ -14,6 +14,7 @@ use smartsocket_smol::{Config, Server, Stopper, WebSocket, block_on};
 use crate::application;
 use crate::explain::{Failure, last_part};
 use crate::output::note;
+use crate::process::descriptor_limit;
 use crate::routes::Status;
 use crate::settings::{Flags, Loaded, Settings};
 use crate::target::read;
@@ -57,7 +58,7 @@ pub(crate) struct Serve {
 
 /// A certificate with the files it came from.
 #[derive(Debug)]
-struct Pair {
+pub(crate) struct Pair {
     cert: PathBuf,
     key: PathBuf,
 }
@@ -65,19 +66,15 @@ struct Pair {
 impl Serve {
     /// Serves until a signal comes.
     pub(crate) fn run(self) -> Result<u8, Failure> {
-        let Loaded {
-            settings, notes, ..
-        } = Loaded::load(self.config.as_deref(), self.flags)?;
-        for line in &notes {
+        let loaded = Loaded::load(self.config.as_deref(), self.flags)?;
+        for line in &loaded.notes {
             note(line);
         }
-        let pair = match (&settings.tls_cert, &settings.tls_key) {
-            (Some(cert), Some(key)) => Some(Pair {
-                cert: cert.into(),
-                key: key.into(),
-            }),
-            _ => None,
-        };
+        if loaded.is_said("maxConnections") {
+            warn_of_few_files(loaded.settings.max_connections);
+        }
+        let settings = loaded.settings;
+        let pair = Pair::of(&settings);
         let tls = pair.as_ref().map(Pair::load).transpose()?;
         if settings.shards > 1 {
             echo_only(&settings, tls, pair)
@@ -213,6 +210,14 @@ fn explain(settings: &Settings, error: &io::Error) -> Failure {
 }
 
 impl Pair {
+    /// The one to serve with, if any.
+    pub(crate) fn of(settings: &Settings) -> Option<Self> {
+        Some(Self {
+            cert: settings.tls_cert.as_ref()?.into(),
+            key: settings.tls_key.as_ref()?.into(),
+        })
+    }
+
     fn read(&self) -> Result<(Vec<u8>, Vec<u8>), Failure> {
         Ok((
             read(&self.cert, "--tls-cert")?,
@@ -220,7 +225,8 @@ impl Pair {
         ))
     }
 
-    fn load(&self) -> Result<ServerTls, Failure> {
+    /// Reads both files.
+    pub(crate) fn load(&self) -> Result<ServerTls, Failure> {
         let (cert, key) = self.read()?;
         ServerTls::from_pem(&cert, &key).map_err(|error| self.explain(&error))
     }
@@ -250,6 +256,15 @@ fn warn_of_others(secure: bool, address: SocketAddr) {
             "warning: other machines can connect, and nothing is encrypted: \
              add --tls-cert and --tls-key, or put a TLS proxy before it",
         );
+    }
+}
+
+fn warn_of_few_files(connections: u64) {
+    if let Some(files) = descriptor_limit().filter(|files| *files < connections) {
+        note(&format!(
+            "warning: this process may open {files} files, so {connections} connections \
+             cannot be: raise the limit (ulimit -n)"
+        ));
     }
 }
 

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::support::{Directory, Ended, Server, command, run};
+use crate::support::{Authority, Directory, Ended, Program, Server, command, run};
 
 /// Runs `check` on a file with this content.
 fn check(content: &str, args: &[&str]) -> Ended {
-    let directory = Directory::new("check");
+    let directory = Directory::new(&format!("check-{:?}", std::thread::current().id()));
     let file = directory.file("s.toml", content);
     let args = [&["check", &file], args].concat();
     let mut ended = run(&args, "");
@@ -54,7 +54,7 @@ fn flags_go_before_the_environment_that_before_files_and_presets() {
     program
         .env("PORT", "5000")
         .env("SMARTSOCKET_RATE_LIMIT_MAX_REQUESTS", "8");
-    let shown = shown(&crate::support::Program::spawn(&mut program).end());
+    let shown = shown(&Program::spawn(&mut program).end());
     is(
         &shown,
         "rateLimitMaxRequests",
@@ -149,6 +149,29 @@ fn files_that_are_none_are_told() {
 }
 
 #[test]
+fn certificates_that_cannot_be_used_are_told() {
+    let directory = Directory::new("certificates");
+    let authority = Authority::new();
+    let (cert, key) = authority.issue("127.0.0.1");
+    let (_, other) = authority.issue("127.0.0.1");
+    let file = |name, content| directory.file(name, content);
+    let cert = file("cert.pem", &cert);
+    let with = |key: &str| {
+        let content = format!("tlsCert = {cert:?}\ntlsKey = {key:?}\n");
+        check(&content, &[])
+    };
+    assert_eq!(with(&file("key.pem", &key)).code, Some(0));
+    for (key, why) in [
+        (directory.path("none.pem"), "there is no such file"),
+        (file("other.pem", &other), "cannot use --tls-cert"),
+    ] {
+        let ended = with(&key);
+        assert_eq!((ended.code, ended.text()), (Some(1), ""));
+        assert!(ended.stderr.contains(why), "{}", ended.stderr);
+    }
+}
+
+#[test]
 fn flags_and_variables_are_wrong_usage() {
     for (variable, value, args, advice) in [
         ("PORT", "x", &[][..], "0..=65535"),
@@ -189,7 +212,7 @@ fn flags_and_variables_are_wrong_usage() {
     ] {
         let mut program = command(&["serve"]);
         program.env(variable, value).args(args);
-        let ended = crate::support::Program::spawn(&mut program).end();
+        let ended = Program::spawn(&mut program).end();
         assert_eq!(ended.code, Some(2), "{args:?}");
         assert!(ended.stderr.contains(advice), "{args:?}: {}", ended.stderr);
     }
@@ -199,7 +222,7 @@ fn flags_and_variables_are_wrong_usage() {
 fn nobody_who_asks_for_encryption_goes_without() {
     let mut program = command(&["serve", "--port", "0"]);
     program.env("ENCRYPTION_KEY", "hunter2");
-    let ended = crate::support::Program::spawn(&mut program).end();
+    let ended = Program::spawn(&mut program).end();
     assert_eq!(ended.code, Some(2));
     assert!(
         ended.stderr.starts_with("error: ENCRYPTION_KEY: "),
@@ -221,7 +244,7 @@ fn secrets_are_not_shown() {
     for args in [&["serve", "--help"][..], &["serve", "--port", "x"]] {
         let mut program = command(args);
         program.env("SMARTSOCKET_API_KEY", "hunter2");
-        let ended = crate::support::Program::spawn(&mut program).end();
+        let ended = Program::spawn(&mut program).end();
         assert!(!ended.text().contains("hunter2") && !ended.stderr.contains("hunter2"));
     }
 }
@@ -326,12 +349,29 @@ fn rates_are_limited_as_the_file_says() {
 #[test]
 fn one_connection_too_many_is_refused() {
     let server = Server::start(&["--max-connections", "1"]);
-    let mut first = crate::support::Program::start(&["connect", &server.url("/echo")]);
+    let mut first = Program::start(&["connect", &server.url("/echo")]);
     first.write(b"hi\n");
     assert_eq!(first.line(), "hi");
     let second = run(&["connect", &server.url("/echo")], "");
     assert_eq!(second.code, Some(3), "{}", second.stderr);
     assert!(second.stderr.contains("503"), "{}", second.stderr);
+}
+
+#[test]
+fn more_connections_than_files_are_told() {
+    let mut shell = std::process::Command::new("sh");
+    shell
+        .args([
+            "-c",
+            "ulimit -n 100 && exec \"$0\" serve --port 0 --preset high-throughput",
+        ])
+        .arg(env!("CARGO_BIN_EXE_smartsocket"));
+    let program = Program::spawn(&mut shell);
+    let warning = program.note("warning: ");
+    assert!(
+        warning.contains("may open 100 files, so 50000"),
+        "{warning}"
+    );
 }
 
 #[test]

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use crate::explain::Failure;
-use crate::output::note;
+use crate::output::{note, print};
+use crate::serve::Pair;
 
 use super::flags::Flags;
 use super::layers::{Loaded, Origin};
@@ -36,10 +37,13 @@ impl Check {
     /// Shows what would be in force, or all that is wrong.
     pub(crate) fn run(self) -> Result<u8, Failure> {
         let loaded = Loaded::load(Some(&self.file), self.flags)?;
+        if let Some(pair) = Pair::of(&loaded.settings) {
+            pair.load()?;
+        }
         for line in &loaded.notes {
             note(line);
         }
-        crate::output::print(&loaded.shown())?;
+        print(&loaded.shown())?;
         Ok(0)
     }
 }

@@ -87,6 +87,11 @@ impl Loaded {
         })
     }
 
+    /// Whether somebody said what this option is.
+    pub(crate) fn is_said(&self, name: &str) -> bool {
+        find(name).is_some_and(|row| self.origins[row] != Origin::Default)
+    }
+
     /// Lays what was said over each other.
     fn of(mut said: Vec<Said>) -> Self {
         // The preset is an option as well.
@@ -152,6 +157,14 @@ impl Loaded {
                 wrong(name, &"expected a text that is not empty");
             }
         }
+        for origin in &settings.api.cors {
+            if !is_origin(origin) {
+                wrong(
+                    "api.cors",
+                    &"expected origins such as \"https://app.example.com\", or \"*\"",
+                );
+            }
+        }
         // What the application has, and then what can be moved.
         let fixed = ["/", "/chat", "/echo", "/pub", "/sub"].map(|path| ("", path));
         let moved = [
@@ -185,6 +198,18 @@ impl Loaded {
             Origin::Default | Origin::Preset | Origin::Line(_) => name.into(),
         }
     }
+}
+
+/// Whether pages can be of this origin: a scheme, a host and perhaps a port.
+fn is_origin(text: &str) -> bool {
+    let host = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"));
+    let is_host = |host: &str| {
+        let host = host.strip_suffix('/').unwrap_or(host);
+        !host.is_empty() && !host.contains(['/', '?', '#', '@', '*', ' '])
+    };
+    text == "*" || host.is_some_and(is_host)
 }
 
 /// What is no mistake, but may surprise.
@@ -242,6 +267,27 @@ mod tests {
     }
 
     #[test]
+    fn origins_are_told_from_other_texts() {
+        for good in [
+            "*",
+            "https://a.example",
+            "http://localhost:8080/",
+            "http://[::1]:1",
+        ] {
+            assert!(is_origin(good), "{good}");
+        }
+        for bad in [
+            "",
+            "a.example",
+            "https://",
+            "https://*.a.example",
+            "https://a.example/x",
+        ] {
+            assert!(!is_origin(bad), "{bad}");
+        }
+    }
+
+    #[test]
     fn a_preset_can_be_chosen_anew() {
         let loaded = Loaded::of(vec![
             said("preset", "low-latency", Origin::Line(1)),
@@ -256,6 +302,11 @@ mod tests {
         for (name, text, expected) in [
             ("tlsCert", "x.pem", "--tls-cert: needs --tls-key as well"),
             ("apiKey", "", "--api-key: expected a text that is not empty"),
+            (
+                "api.cors",
+                "https://a.example,example.com",
+                "--api-cors: expected origins such as \"https://app.example.com\", or \"*\"",
+            ),
             (
                 "mb.path",
                 "/echo",
