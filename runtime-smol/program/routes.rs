@@ -8,6 +8,8 @@ use serde::Serialize;
 use smartsocket_smol::http::{Request, Response};
 use smartsocket_smol::{Accept, Decision, Ticket};
 
+use crate::settings::Settings;
+
 /// The page on `/`.
 const CONSOLE: &str = include_str!("../../core/web/console.html");
 /// It loads nothing from elsewhere; it may connect anywhere, which is its purpose.
@@ -19,6 +21,10 @@ const CONSOLE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; \
 #[derive(Clone, Debug)]
 pub(crate) struct Status {
     started: Instant,
+    /// Where WebSockets are.
+    paths: Arc<[String]>,
+    /// The one of them whose clients expect the words of RNode.
+    rnode: Arc<str>,
     connections: Arc<AtomicUsize>,
 }
 
@@ -27,9 +33,13 @@ pub(crate) struct Status {
 pub(crate) struct Counted(Arc<AtomicUsize>);
 
 impl Status {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        let fixed = ["/chat", "/echo", "/pub", "/sub"];
+        let paths = settings.paths().into_iter().chain(fixed);
         Self {
             started: Instant::now(),
+            paths: paths.map(String::from).collect(),
+            rnode: settings.rnode.path.as_str().into(),
             connections: Arc::default(),
         }
     }
@@ -53,12 +63,15 @@ impl Status {
     pub(crate) fn answer(&self, request: &Request, connections: usize) -> Response {
         let method = request.method();
         let reading = matches!(method, "GET" | "HEAD");
-        let response = match request.path() {
+        let path = request.path();
+        let response = match path {
             "/" if reading => page(),
             "/healthz" if reading => self.health(connections),
             "/" | "/healthz" => not_allowed("GET, HEAD"),
-            "/rnode" if method == "GET" => error(400, "WebSocket upgrade required"),
-            "/chat" | "/ws" | "/rnode" | "/mb" | "/echo" | "/pub" | "/sub" => match method {
+            _ if path == &*self.rnode && method == "GET" => {
+                error(400, "WebSocket upgrade required")
+            }
+            _ if self.paths.iter().any(|other| other == path) => match method {
                 "GET" => upgrade_required(),
                 _ => not_allowed("GET"),
             },
