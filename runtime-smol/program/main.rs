@@ -15,6 +15,7 @@ mod payload;
 mod process;
 mod report;
 mod routes;
+mod script;
 mod serve;
 mod target;
 mod torture;
