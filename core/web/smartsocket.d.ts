@@ -96,7 +96,7 @@ export declare class SmartSocketClient {
 
   /**
    * A client of a server at `ws:`, `wss:`, `http:` or `https:`; in pages the address may be
-   * relative, and is the page's own by default. Nothing happens until `connect()`.
+   * relative, and is the root of the page's own server by default. Nothing happens until `connect()`.
    *
    * @throws TypeError for an address, a key or an algorithm that is none.
    */

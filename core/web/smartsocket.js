@@ -55,7 +55,7 @@ const debug = (text, ...data) => log('debug', text, ...data);
 try {
   // As the npm package `debug` is asked. Pages may be forbidden to look into the storage.
   const names = globalThis.process?.env.DEBUG ?? localStorage.debug;
-  if (/(^|[\s,])(\*|smartsocket(:\*|:client)?)([\s,]|$)/.test(names)) logger.level = 'debug';
+  if (/(^|[\s,])(\*|smartsocket)/.test(names)) logger.level = 'debug';
 } catch {}
 
 // ---- Bytes
@@ -143,13 +143,13 @@ const unpacker = (max) => {
   const sets = new Map();
   return async (data) => {
     const [kind] = data;
-    const number = (at) => new DataView(data.buffer, data.byteOffset).getUint32(at);
+    const number = (at) => ((data[at] << 24) | (data[at + 1] << 16) | (data[at + 2] << 8) | data[at + 3]) >>> 0;
     const inflated = async (bytes) => toText(await inflate(bytes, max));
     if (kind === 3) return inflated(data.subarray(1));
     // What the older server sends to rooms has no mark of ours: zlib, or JSON.
     if (kind === 0x78) return inflated(data);
-    if (kind === 0x7b || kind === 0x5b) return toText(data);
-    if (kind === 1 && data.length > 5 && number(1) === data.length - 5) return toText(data.subarray(5));
+    if (kind === 0x7b) return toText(data);
+    if (kind === 1 && number(1) === data.length - 5) return toText(data.subarray(5));
     const part = data.subarray(17);
     if (kind !== 2 || !part.length || number(13) !== part.length || number(9) >= number(5)) throw fault('MSG', 1);
     const [id, total, index] = [number(1), number(5), number(9)];
@@ -291,7 +291,7 @@ const connectTo = (url, options, hooks) => {
   const timers = [];
   // Until the server answers in a way that older ones do not.
   let sends = binary === 'none' ? binary : 'plain';
-  let over, said, ready, hello, session, secure, bye, heard, watching;
+  let over, deaf, said, ready, hello, session, secure, bye, heard, watching;
 
   const after = (delay, job) => timers.push(setTimeout(job, delay));
   const stop = () => {
@@ -339,7 +339,7 @@ const connectTo = (url, options, hooks) => {
       ? // Anybody may read this: the rest is said when it is sealed.
         { version: '1.0.0', namespace, encryption: hello.encryption }
       : { version: '1.0.0', namespace: options.connectNamespace, apiKey, binary };
-    write(JSON.stringify({ event: 'CONNECT', data }));
+    socket.send(JSON.stringify({ event: 'CONNECT', data }));
     // Older servers do not know the message, and speak of nothing secret.
     if (!key) after(options.connectAckTimeout, start);
   };
@@ -376,7 +376,7 @@ const connectTo = (url, options, hooks) => {
   };
 
   const receive = async (data) => {
-    if (over) return;
+    if (over || deaf) return;
     const isText = typeof data === 'string';
     const text = await (session ? open(new Uint8Array(isText ? 0 : data)) : isText ? data : unpack(new Uint8Array(data)));
     if (text === undefined) return;
@@ -391,7 +391,7 @@ const connectTo = (url, options, hooks) => {
     // What nobody sealed nobody need have said.
     if (key && !session) return;
     if (event !== 'ping') return hooks.receive(event, inner);
-    sendEvent('pong', { timestamp: inner?.timestamp });
+    sendEvent('pong', inner);
     // A server that pings once does so again, or is gone.
     const look = () => {
       const left = heard + heartbeatTimeout - Date.now();
@@ -425,8 +425,9 @@ const connectTo = (url, options, hooks) => {
   after(options.connectionTimeout, () => ready || fail(fault('CONN', 2)));
   return {
     send,
-    /** Ends it when all is sent. */
+    /** Ends it when all is sent; what comes until then is not heard. */
     close() {
+      deaf = true;
       if (secure) seal(CONTROL, Uint8Array.of(1));
       out(() => {
         stop();
@@ -456,7 +457,7 @@ const DEFAULTS = {
   maxQueueBytes: 2 ** 20,
   maxMessage: 2 ** 24,
   compressionThreshold: 1_024,
-  binary: typeof CompressionStream === 'undefined' ? 'plain' : 'compressed',
+  binary: globalThis.CompressionStream ? 'compressed' : 'plain',
 };
 
 const LONGEST_DELAY = 30_000;
@@ -474,7 +475,7 @@ class SmartSocketClient {
   /** Messages that wait for a connection. */
   queued = 0;
 
-  constructor(url = '', given) {
+  constructor(url = '/', given) {
     const client = this;
     const options = { ...DEFAULTS, WebSocket: globalThis.WebSocket };
     for (const name in given) options[name] = given[name] ?? options[name];
@@ -501,13 +502,14 @@ class SmartSocketClient {
     let lastAck = 0;
     let link, opening, abandon, timer, since;
 
+    const heard = (event) => listeners.get(event) ?? [];
     const listen = (event, listener, once) => {
-      listeners.set(event, [...(listeners.get(event) ?? []), { listener, once }]);
+      listeners.set(event, [...heard(event), { listener, once }]);
       return client;
     };
     /** What each listener gave back; what one throws does not keep others from hearing. */
     const fire = (event, ...args) =>
-      (listeners.get(event) ?? []).map(({ listener, once }) => {
+      heard(event).map(({ listener, once }) => {
         if (once) client.off(event, listener);
         try {
           return listener.apply(client, args);
@@ -525,7 +527,7 @@ class SmartSocketClient {
       if (state !== previous) fire('state:changed', state, previous);
     };
     const report = (error) => {
-      if (options.enableErrorHandling && listeners.has('error')) fire('error', error);
+      if (options.enableErrorHandling && heard('error')[0]) fire('error', error);
       else log('error', error.message);
     };
 
@@ -574,7 +576,7 @@ class SmartSocketClient {
       if (was && Date.now() - since >= STABLE) attempt = 0;
       const rests = isFatal(error) || attempt >= client.maxReconnectAttempts;
       const longest = Math.min(options.reconnectDelay * 1.5 ** attempt, LONGEST_DELAY);
-      const delay = Math.round(longest * (1 - options.reconnectJitter * Math.random()));
+      const delay = Math.round(longest - longest * options.reconnectJitter * Math.random());
       // By the method's name, which the application may have put another under.
       if (!rests) timer = setTimeout(() => client.connect().catch(() => {}), delay);
       enter(rests ? 'disconnected' : 'reconnecting');
@@ -601,13 +603,15 @@ class SmartSocketClient {
         if (asked && asked === link) link.send(JSON.stringify({ event: '__ack__', data: { ackId, response } }));
         asked = undefined;
       };
-      // Who takes a way to answer does so by itself.
-      const answers = listeners.get(event)?.some(({ listener }) => listener.length > 1);
-      for (const result of fire(event, rest, reply).slice(0, 1))
-        Promise.resolve(result).then(
-          (result) => (result?.error ? reply(result) : answers || reply({ success: true, result })),
-          ({ message }) => reply({ error: message }),
-        );
+      // Who takes a way to answer does so by itself; where nobody listens, nobody does.
+      const all = heard(event);
+      const silent = !all[0] || all.some(({ listener }) => listener.length > 1);
+      Promise.resolve(fire(event, rest, reply)[0])
+        .catch(({ message }) => ({ error: message }))
+        .then((result) => {
+          if (result?.error) reply(result);
+          else if (!silent) reply({ success: true, result });
+        });
     };
 
     const connect = async () => {
@@ -668,9 +672,7 @@ class SmartSocketClient {
       once: (event, listener) => listen(event, listener, true),
       /** Without a listener, all of the event. */
       off(event, listener) {
-        const left = (listeners.get(event) ?? []).filter((entry) => listener && entry.listener !== listener);
-        if (left.length) listeners.set(event, left);
-        else listeners.delete(event);
+        listeners.set(event, heard(event).filter((entry) => listener && entry.listener !== listener));
         return client;
       },
 
