@@ -32,6 +32,9 @@ class SmartSocketError extends Error {
 }
 
 const fault = (kind, number, message = MESSAGES[kind][number - 1]) => new SmartSocketError(`ERR_${kind}_00${number}`, message);
+const misuse = (text) => {
+  throw new TypeError(text);
+};
 /** Whoever tries again with the same options fails again. */
 const isFatal = (error) => /CONN_004|MSG_005/.test(error?.code);
 
@@ -50,11 +53,12 @@ const log = (level, text, ...data) => {
   // `console.trace` would print where it was called.
   if (LEVELS.indexOf(level) <= LEVELS.indexOf(logger.level)) console[level === 'trace' ? 'debug' : level](`[smartsocket] [${level}] ${text}`, ...data);
 };
+const json = JSON.stringify;
 const debug = (text, ...data) => log('debug', text, ...data);
 
 try {
   // As the npm package `debug` is asked. Pages may be forbidden to look into the storage.
-  const names = globalThis.process?.env.DEBUG ?? localStorage.debug;
+  const names = globalThis.process ? process.env.DEBUG : localStorage.debug;
   if (/(^|[\s,])(\*|smartsocket)/.test(names)) logger.level = 'debug';
 } catch {}
 
@@ -79,7 +83,12 @@ const concat = (...parts) => {
   return whole;
 };
 
-/** Numbers of 32 bits, big endian. */
+/** Without a copy. */
+const cut = (bytes, ...range) => bytes.subarray(...range);
+
+/** Big endian. */
+const number = (bytes, at, length = 4) => cut(bytes, at, at + length).reduce((sum, byte) => sum * 256 + byte, 0);
+/** Numbers of 32 bits. */
 const numbers = (...values) => concat(...values.map((value) => [value >>> 24, value >>> 16, value >>> 8, value]));
 
 /** All that comes out of a stream, but no more than `max` bytes. */
@@ -133,7 +142,7 @@ const pack = async (text, binary, threshold) => {
   chunkId = (chunkId + 1) % COMPRESSED;
   const total = Math.ceil(data.length / CHUNK);
   return Array.from({ length: total }, (_, i) => {
-    const part = data.subarray(i * CHUNK, (i + 1) * CHUNK);
+    const part = cut(data, i * CHUNK, (i + 1) * CHUNK);
     return concat([2], numbers(chunkId + flag, total, i, part.length), part);
   });
 };
@@ -143,16 +152,15 @@ const unpacker = (max) => {
   const sets = new Map();
   return async (data) => {
     const [kind] = data;
-    const number = (at) => ((data[at] << 24) | (data[at + 1] << 16) | (data[at + 2] << 8) | data[at + 3]) >>> 0;
     const inflated = async (bytes) => toText(await inflate(bytes, max));
-    if (kind === 3) return inflated(data.subarray(1));
+    if (kind === 3) return inflated(cut(data, 1));
     // What the older server sends to rooms has no mark of ours: zlib, or JSON.
     if (kind === 0x78) return inflated(data);
     if (kind === 0x7b) return toText(data);
-    if (kind === 1 && number(1) === data.length - 5) return toText(data.subarray(5));
-    const part = data.subarray(17);
-    if (kind !== 2 || !part.length || number(13) !== part.length || number(9) >= number(5)) throw fault('MSG', 1);
-    const [id, total, index] = [number(1), number(5), number(9)];
+    const [id, total, index, size] = [1, 5, 9, 13].map((at) => number(data, at));
+    if (kind === 1 && id === data.length - 5) return toText(cut(data, 5));
+    const part = cut(data, 17);
+    if (kind !== 2 || !size || size !== part.length || index >= total) throw fault('MSG', 1);
     let set = sets.get(id);
     // The same id with another total is another message.
     if (set?.total !== total) set = { total, parts: [], got: 0, size: 0 };
@@ -160,10 +168,13 @@ const unpacker = (max) => {
     if (!set.parts[index]) {
       set.parts[index] = part;
       set.got += 1;
-      set.size += part.length;
+      set.size += size;
     }
     if (set.size > max || total * 64 > max) throw fault('MSG', 4);
-    if (set.got === total) return id < COMPRESSED ? toText(concat(...set.parts)) : inflated(concat(...set.parts));
+    if (set.got === total) {
+      const whole = concat(...set.parts);
+      return id < COMPRESSED ? toText(whole) : inflated(whole);
+    }
     sets.set(id, set);
     // What never gets whole must not stay for ever.
     if (sets.size > 8) sets.delete(sets.keys().next().value);
@@ -176,6 +187,8 @@ const SUITES = { 'aes-256-cbc': 1, 'aes-256-gcm': 2 };
 /** What flags say is inside a record. */
 const TEXT = 1;
 const CONTROL = 4;
+/** The suite of records that a server seals once for many. */
+const GROUP = 3;
 
 const toBase64 = (bytes) => btoa(String.fromCharCode(...bytes));
 const fromBase64 = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
@@ -188,7 +201,7 @@ const readKey = (text) => {
   if (/^[0-9a-f]{64}$/i.test(text)) return Uint8Array.from(text.match(/../g), (pair) => parseInt(pair, 16));
   const key = /^[A-Za-z0-9+/]{43}=$/.test(text) && fromBase64(text);
   // Only one text stands for each key.
-  if (!key || toBase64(key) !== text) throw new TypeError('encryptionKey is not 32 bytes in base64 or hex');
+  if (!key || toBase64(key) !== text) misuse('encryptionKey is not 32 bytes in base64 or hex');
   return key;
 };
 
@@ -202,20 +215,18 @@ const expand = async (prk, info, length) => {
     last = await hmac('SHA-256', prk, concat(last, toBytes(info), [n]));
     out = concat(out, last);
   }
-  return out.subarray(0, length);
+  return cut(out, 0, length);
 };
 
 /** What one side sends: the sequence goes on when the keys change, which `epoch` counts. */
-const direction = async (way, suite, prk) => {
+const direction = async (way, suite, prk, epoch = 0, sequence = 0) => {
   const cbc = suite === 1;
   const name = cbc ? 'AES-CBC' : 'AES-GCM';
-  let epoch = 0;
-  let sequence = 0;
   let aes, extra, records, bytes, until;
 
   const derive = async () => {
     const keys = await expand(prk, `smartsocket/e1 ${way} ${cbc ? 'a256cbc-hs512' : 'a256gcm'}`, cbc ? 64 : 44);
-    const [first, rest] = [keys.subarray(0, 32), keys.subarray(32)];
+    const [first, rest] = [cut(keys, 0, 32), cut(keys, 32)];
     aes = await importKey(name, cbc ? rest : first, 'encrypt', 'decrypt');
     extra = cbc ? first : rest;
     records = bytes = 0;
@@ -238,7 +249,8 @@ const direction = async (way, suite, prk) => {
   return {
     async seal(flags, plain) {
       bytes += plain.length;
-      if (++records > 2 ** 24 || bytes > 2 ** 36 || Date.now() > until) await rekey();
+      // Well before the receiver must refuse, which counts all of a record.
+      if (++records > 2 ** 23 || bytes > 2 ** 35 || Date.now() > until) await rekey();
       const head = next(flags);
       const iv = random(cbc ? 16 : 0);
       const sealed = concat(iv, await cipher('encrypt', head, iv, plain));
@@ -247,11 +259,13 @@ const direction = async (way, suite, prk) => {
     /** Throws the same whatever is wrong, and is not to be used any more after it. */
     async open(record) {
       try {
-        if (record[2] !== epoch) await rekey();
+        // Not all of a group's records come here, but none twice.
+        if (suite === GROUP) sequence = Math.max(sequence, number(record, 4, 8));
+        for (let ahead = (record[2] - epoch) & 255; ahead--; ) await rekey();
         const head = next(record[3]);
-        const sealed = record.subarray(12, cbc ? -32 : undefined);
-        if (differ(head, record.subarray(0, 12)) || (cbc && differ(await tag(head, sealed), record.subarray(-32)))) throw 0;
-        return [record[3], await cipher('decrypt', head, sealed.subarray(0, 16), sealed.subarray(cbc ? 16 : 0))];
+        const sealed = cut(record, 12, cbc ? -32 : undefined);
+        if (differ(head, cut(record, 0, 12)) || (cbc && differ(await tag(head, sealed), cut(record, -32)))) throw 0;
+        return [record[3], await cipher('decrypt', head, cut(sealed, 0, 16), cut(sealed, cbc ? 16 : 0))];
       } catch {
         throw fault('MSG', 3);
       }
@@ -261,7 +275,7 @@ const direction = async (way, suite, prk) => {
 
 /** What the client says first. */
 const greet = async (key, suites) => {
-  if (!globalThis.crypto?.subtle) throw new TypeError('encryption needs https or localhost');
+  if (!globalThis.crypto?.subtle) misuse('encryption needs https or localhost');
   const kid = await expand(await hmac('SHA-256', toBytes('smartsocket/e1 key id'), key), '', 4);
   const nonce = random(32);
   return { key, suites, kid, nonce, encryption: { suites, kid: toHex(kid), nonce: toBase64(nonce) } };
@@ -291,7 +305,7 @@ const connectTo = (url, options, hooks) => {
   const timers = [];
   // Until the server answers in a way that older ones do not.
   let sends = binary === 'none' ? binary : 'plain';
-  let over, deaf, said, ready, hello, session, secure, bye, heard, watching;
+  let over, deaf, said, ready, hello, session, secure, group, bye, heard, watching;
 
   const after = (delay, job) => timers.push(setTimeout(job, delay));
   const stop = () => {
@@ -320,7 +334,7 @@ const connectTo = (url, options, hooks) => {
     if (session) seal(TEXT, toBytes(text));
     else out(async () => (await pack(text, sends, compressionThreshold)).forEach(write));
   };
-  const sendEvent = (event, data) => send(JSON.stringify({ event, data }));
+  const sendEvent = (event, data) => send(json({ event, data }));
 
   /** The application may speak. */
   const start = () => {
@@ -338,8 +352,8 @@ const connectTo = (url, options, hooks) => {
     const data = key
       ? // Anybody may read this: the rest is said when it is sealed.
         { version: '1.0.0', namespace, encryption: hello.encryption }
-      : { version: '1.0.0', namespace: options.connectNamespace, apiKey, binary };
-    socket.send(JSON.stringify({ event: 'CONNECT', data }));
+      : { version: '1.0.0', namespace: options.moveTo, apiKey, binary };
+    socket.send(json({ event: 'CONNECT', data }));
     // Older servers do not know the message, and speak of nothing secret.
     if (!key) after(options.connectAckTimeout, start);
   };
@@ -359,12 +373,13 @@ const connectTo = (url, options, hooks) => {
 
   /** A record. The first says that the other side has the key, as ours does then. */
   const open = async (record) => {
-    const [flags, plain] = await session.s2c.open(record).catch((error) => {
+    const [flags, plain] = await ((record[1] === GROUP && group) || session.s2c).open(record).catch((error) => {
       throw secure ? error : fault('CONN', 4);
     });
     if (secure) {
       if (flags !== CONTROL) return flags ? toText(plain) : unpack(plain);
       bye = plain[0] === 1;
+      if (plain[0] === 2) group = await direction('group', GROUP, cut(plain, 10), plain[1], number(plain, 2, 8));
       return;
     }
     const first = concat([0], session.transcript);
@@ -480,18 +495,18 @@ class SmartSocketClient {
     const options = { ...DEFAULTS, WebSocket: globalThis.WebSocket };
     for (const name in given) options[name] = given[name] ?? options[name];
     const { maxQueueMessages, maxQueueBytes, encryptionKey, encryptionAlgorithm, ackField } = options;
-    if (!options.WebSocket) throw new TypeError('no WebSocket: give one as an option');
+    if (!options.WebSocket) misuse('no WebSocket: give one as an option');
     const place = new URL(url, globalThis.location?.href);
     place.protocol = place.protocol.replace('http', 'ws');
     place.hash = '';
     const namespace = options.enableNamespaces ? options.namespace.replace(/^\/*/, '/') : '/';
-    if (options.namespaceBy === 'connect') options.connectNamespace = namespace;
+    if (options.namespaceBy === 'connect') options.moveTo = namespace;
     else if (namespace !== '/') place.pathname = place.pathname.replace(/\/$/, '') + namespace;
     else options.namespace = place.pathname;
     if (options.enableEncryption ?? encryptionKey) {
       options.key = readKey(encryptionKey);
       options.suites = encryptionAlgorithm ? [SUITES[encryptionAlgorithm]] : [1, 2];
-      if (!options.suites[0]) throw new TypeError('encryptionAlgorithm is unknown');
+      if (!options.suites[0]) misuse('encryptionAlgorithm is unknown');
     }
 
     const listeners = new Map();
@@ -600,7 +615,7 @@ class SmartSocketClient {
       const { __ackId: ackId, ...rest } = data;
       let asked = link;
       const reply = (response = null) => {
-        if (asked && asked === link) link.send(JSON.stringify({ event: '__ack__', data: { ackId, response } }));
+        if (asked && asked === link) link.send(json({ event: '__ack__', data: { ackId, response } }));
         asked = undefined;
       };
       // Who takes a way to answer does so by itself; where nobody listens, nobody does.
@@ -684,7 +699,7 @@ class SmartSocketClient {
         if (ack) client.emitWithAck(event, data, timeout).then(ack, (error) => ack(null, error));
         else {
           debug(`Emitting event: ${event}`, data ?? '');
-          return send({ event, data, text: JSON.stringify({ event, data }) });
+          return send({ event, data, text: json({ event, data }) });
         }
         return true;
       },
@@ -692,7 +707,7 @@ class SmartSocketClient {
       /** Sends an event; the promise is of the answer to it. */
       emitWithAck: (event, data, timeout = options.ackTimeout) =>
         new Promise((resolve, reject) => {
-          if (!options.enableAcknowledgments) throw new TypeError('enableAcknowledgments is false');
+          if (!options.enableAcknowledgments) misuse('enableAcknowledgments is false');
           debug(`Emitting event: ${event}`, data ?? '');
           const plain = data?.toJSON ? data.toJSON() : data;
           const hasFields = data === undefined || (plain && typeof plain === 'object' && !Array.isArray(plain));
@@ -701,7 +716,7 @@ class SmartSocketClient {
             event,
             data,
             // What has no fields has the id beside it.
-            text: JSON.stringify(hasFields ? { event, data: { ...plain, [ackField]: id } } : { event, data, ackId: id }),
+            text: json(hasFields ? { event, data: { ...plain, [ackField]: id } } : { event, data, ackId: id }),
             settle(error, answer) {
               clearTimeout(late);
               acks.delete(id);

@@ -164,6 +164,42 @@ test('the key may be in hex, and the API key is sealed', async () => {
   assert.equal(c.id, 'known');
 });
 
+test('a group: who is invited opens what is sealed once for many, each record once', async () => {
+  const { c, socket, session } = await sealed(1, {}, ['disconnected']);
+  const group = new Way('group', 3, randomBytes(32));
+  const record = (n) => group.seal(1, Buffer.from(JSON.stringify({ event: 'g', data: n })));
+  for (let n = 0; n < 300; n++) record(n);
+  group.rekey();
+  const [epoch, number] = [Buffer.of(group.epoch), Buffer.alloc(8)];
+  number.writeBigUInt64BE(group.sequence);
+  socket.send(session.s2c.seal(4, Buffer.concat([Buffer.of(2), epoch, number, group.prk])));
+  const got = [];
+  c.on('g', (n) => got.push(n));
+  const say = async (record) => {
+    socket.send(record);
+    session.say('done');
+    await next(c, 'done');
+  };
+  await say(record(1));
+  // Some go to others only, and keys change meanwhile.
+  record(2);
+  for (let n = 0; n < 3; n++) group.rekey();
+  const third = record(3);
+  await say(third);
+  assert.deepEqual(got, [1, 3]);
+  const ended = next(c, 'disconnected');
+  socket.send(third);
+  assert.equal((await ended)[0].error.code, 'ERR_MSG_003');
+  assert.deepEqual(got, [1, 3]);
+});
+
+test('who is not invited opens nothing of a group', async () => {
+  const { c, socket } = await sealed(2, {}, ['disconnected']);
+  const ended = next(c, 'disconnected');
+  socket.send(new Way('group', 3, randomBytes(32)).seal(1, Buffer.from('{"event":"g"}')));
+  assert.equal((await ended)[0].error.code, 'ERR_MSG_003');
+});
+
 test('an end is one only if it is sealed', async () => {
   for (const honest of [true, false]) {
     const { c, socket, session } = await sealed(1);
