@@ -16,6 +16,7 @@ mod payload;
 mod process;
 mod report;
 mod routes;
+mod script;
 mod serve;
 mod settings;
 mod target;

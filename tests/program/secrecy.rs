@@ -62,7 +62,7 @@ async fn echo(url: &str, key: &str) -> Result<Value, (u16, String)> {
                 socket.send(Message::Binary(record)).await.unwrap();
             }
             Opened::Message(Message::Text(text)) => return Ok(event(&text)),
-            other => panic!("{other:?}"),
+            other @ (Opened::Message(_) | Opened::Invited | Opened::Bye) => panic!("{other:?}"),
         }
     }
 }
