@@ -13,7 +13,7 @@ use crate::measure::{Clock, Report, Window, histogram};
 use crate::message::Load;
 use crate::parser::Expect;
 
-/// How long the last messages may take to come to everybody.
+/// How long messages may take to come to everybody.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A message that not every subscriber has.
@@ -48,10 +48,11 @@ pub(crate) fn run(args: &Args) -> Result<Report, Box<dyn Error>> {
     let warm = now + args.warmup.as_nanos() as u64;
     let mut end = u64::MAX;
     let mut window = None;
+    let mut over = false;
     let mut report = Report::new(args);
     // When it is over, what is in flight still has to arrive.
-    while now < end || !flights.is_empty() {
-        while now < end && flights.len() < args.pipeline {
+    while !over || !flights.is_empty() {
+        while !over && flights.len() < args.pipeline {
             publisher.owe(&load, 1);
             flights.push_back(Flight {
                 sent: clock.now(),
@@ -105,9 +106,12 @@ pub(crate) fn run(args: &Args) -> Result<Report, Box<dyn Error>> {
             now = clock.now();
             end = now + args.duration.as_nanos() as u64;
         }
+        // At least as long as one message takes.
         if now >= end
+            && delivered >= subscribers.len() as u64
             && let Some(window) = window.take()
         {
+            over = true;
             window.end(args, delivered, &mut report)?;
             report.number("published", published as f64);
             report.latency(&latency);
