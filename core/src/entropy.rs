@@ -5,12 +5,13 @@ use core::fmt;
 
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
+use zeroize::Zeroize as _;
 
 /// 32 bytes of randomness from the operating system (or fixed ones in a test).
 ///
 /// Mask keys, handshake keys and ping nonces are drawn from it. Two machines
 /// given the same seed and the same inputs put out the same bytes, so every
-/// connection needs a seed of its own.
+/// connection needs a seed of its own. Its bytes are wiped when it is dropped.
 #[derive(Clone)]
 pub struct Seed([u8; 32]);
 
@@ -18,6 +19,16 @@ impl Seed {
     /// Wraps 32 random bytes.
     pub const fn new(bytes: [u8; 32]) -> Self {
         Self(bytes)
+    }
+
+    pub(crate) const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl Drop for Seed {
+    fn drop(&mut self) {
+        self.0.zeroize();
     }
 }
 

@@ -180,6 +180,21 @@ impl IntoJson for serde_json::Value {
     }
 }
 
+/// What is passed by value, as a matter of course.
+macro_rules! by_value {
+    ($($type:ty),*) => {$(
+        impl IntoJson for $type {
+            fn into_json(self) -> Result<Option<Json>, JsonError> {
+                (&self).into_json()
+            }
+        }
+    )*};
+}
+
+by_value!(
+    bool, i8, i16, i32, i64, isize, u8, u16, u32, u64, usize, f32, f64, String
+);
+
 impl<T: Serialize + ?Sized> IntoJson for &T {
     fn into_json(self) -> Result<Option<Json>, JsonError> {
         Json::from_value(self).map(Some)

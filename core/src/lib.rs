@@ -76,6 +76,7 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+pub mod crypt;
 pub mod deflate;
 pub mod dialect;
 pub mod http;

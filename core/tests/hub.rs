@@ -1168,3 +1168,59 @@ fn what_waits_when_a_connection_ends_is_counted() {
     world.drain();
     assert_eq!(world.hub.dropped(DropCause::Closed), 4 + 5);
 }
+
+#[test]
+fn who_does_not_read_its_answers_is_not_served_on_and_loses_nothing() {
+    /// Answers all that is asked, with much.
+    fn answer(world: &mut World, answered: &mut usize) {
+        let long = Json::string(&"x".repeat(20_000));
+        while let Some(mut turn) = world.turns.pop() {
+            if let Step::Event(event) = &mut turn.step {
+                let ticket = event.ack.take().unwrap();
+                world.hub.acknowledge(world.now, ticket, &long);
+                *answered += 1;
+            }
+            world.hub.decide(world.now, turn.allow());
+            world.drain();
+        }
+    }
+    let mut route = Route::smartsocket("/");
+    route.rate = None;
+    route.interest = Interest::EVENT;
+    route.outbox.max_messages = 10;
+    for ends in [false, true] {
+        let mut world = World::new(vec![route.clone()]);
+        let id = world.connect("/");
+        world.got(id);
+        world.sockets.get_mut(&id).unwrap().takes = Some(0);
+        let (mut asked, mut answered) = (0, 0);
+        while !world.sockets[&id].paused {
+            world.say(
+                id,
+                &format!(r#"{{"event":"e","data":1,"ackId":"{asked}"}}"#),
+            );
+            answer(&mut world, &mut answered);
+            asked += 1;
+            assert!(asked < 200, "it goes on asking, and is not stopped");
+        }
+        // What is on the wire, and ten that wait.
+        assert_eq!(answered, 4 + 10);
+        if ends {
+            world.hub.handle_eof(world.now, id);
+            world.drain();
+        }
+        world.sockets.get_mut(&id).unwrap().takes = None;
+        world.write(id);
+        world.drain();
+        while !world.turns.is_empty() {
+            answer(&mut world, &mut answered);
+        }
+        assert_eq!(answered, asked);
+        let got = world.got(id);
+        for (n, got) in got.iter().enumerate() {
+            assert!(got.contains(&format!(r#""{n}""#)), "{n}: {got:.60}");
+        }
+        assert_eq!(got.len(), asked);
+        assert!(!world.sockets[&id].paused || ends);
+    }
+}

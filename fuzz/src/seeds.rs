@@ -18,6 +18,7 @@ pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     calls(&mut seeds);
     payloads(&mut seeds);
     dialects(&mut seeds);
+    encrypted(&mut seeds);
     for (name, role) in [("server", Role::Server), ("client", Role::Client)] {
         connections(&mut seeds, name, role);
     }
@@ -763,5 +764,50 @@ fn header_line(seeds: &mut Seeds) {
         let id = "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11";
         let messages = messages.join("\0").replace("ID", id);
         seeds.push(("dialect_header_line", messages.into()));
+    }
+}
+
+/// Scripts of records, hellos, and texts (see `crypt_open`).
+fn encrypted(seeds: &mut Seeds) {
+    let scripts: [&[u8]; 9] = [
+        b"\x08\x05hello\x00\x03abc",
+        b"\x18\x05hello\x08\x03own\x18\x03all",
+        b"\x08\x01a\x02\x05hello\x80\x01\x08\x01b",
+        b"\x02\x05hello\x80\x00\x08\x01b",
+        b"\x12\x05hello\x20\xff",
+        b"\x03\x20\xe1\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01",
+        b"\x04\x05hello\x10\x00\x08\x01b",
+        b"\x08\x01a\x08\x01b\x05\x00\x00\x08\x01c",
+        b"\x08\x01a\x16\x01b\x18\x01c\x06\x01d\x08\x01e",
+    ];
+    for options in 0..4 {
+        for script in scripts {
+            seeds.push(("crypt_open", [&[options], script].concat()));
+        }
+    }
+    let base64 = ["AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "CQAA"];
+    let p256 =
+        "BDAopaT5aH3Ad9I2jvGMG+7QiZuYeFJazZEGWUEqRE71cM9/W2K/dEuJCNKXTsfsUtty+YX0VVM41M5Yqoj3WS0=";
+    let kid = smartsocket_core::crypt::Key::new([7; 32]).map(|key| key.id());
+    let kid = kid.expect("not zero");
+    let nonce = base64[0];
+    for (options, public) in [(0x80, nonce), (0x81, nonce), (0x83, p256)] {
+        let kid = match options & 1 {
+            0 => String::new(),
+            _ => format!(r#""kid":"{kid}","#),
+        };
+        let hello = format!(r#"{{"suites":[2,1],{kid}"nonce":"{nonce}","publicKey":"{public}"}}"#);
+        let answer = format!(r#"{{"suite":1,{kid}"salt":"{nonce}","serverPublicKey":"{public}"}}"#);
+        let input = [&[options], hello.as_bytes(), &[0], answer.as_bytes()].concat();
+        seeds.push(("crypt_open", input));
+    }
+    let bare = format!(r#"{{"suites":[1],"kid":"{kid}","nonce":"{nonce}"}}"#);
+    seeds.push(("crypt_open", [&[0x81], bare.as_bytes()].concat()));
+    let hex = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+    let sample = "k3mZ7x9pQ2vL8nR5tY1hJ4bF6wS0dA2eK9mX7cP3vN=";
+    for key in [nonce, hex, sample, base64[1]] {
+        let ct = "Y+x29guC94hRWOHnEb1uYU7TbvNl5yuO+E8ARHQL/TyFk7yT";
+        let texts = [key, p256, nonce, "1zuv6RjceB4xdckm", ct].join("\0");
+        seeds.push(("crypt_open", [&[0xc0], texts.as_bytes()].concat()));
     }
 }

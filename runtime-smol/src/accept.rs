@@ -15,7 +15,7 @@ use rustix::net::{SocketFlags, acceptfrom_with};
 
 use smartsocket_core::Gate;
 
-use crate::stream::Stream;
+use crate::stream::{Stream, prepare};
 
 /// Connections the kernel completes before they are accepted.
 const BACKLOG: i32 = 1024;
@@ -53,8 +53,8 @@ impl Listener {
     }
 
     pub(crate) fn tcp(listener: TcpListener) -> io::Result<Self> {
-        // Accepted sockets inherit the option.
-        socket2::SockRef::from(&listener).set_tcp_nodelay(true)?;
+        // Accepted sockets inherit the options.
+        prepare(&listener)?;
         Ok(Self::Tcp(Async::new(listener)?))
     }
 

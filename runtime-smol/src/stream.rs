@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use async_io::Async;
 use futures_io::{AsyncRead, AsyncWrite};
+use socket2::SockRef;
 
 /// A connected TCP or Unix socket.
 #[derive(Debug)]
@@ -123,11 +124,21 @@ impl AsFd for Stream {
     }
 }
 
+/// Small answers do not wait for more to come; and what the system holds of
+/// what it has not sent yet is little, so that one who reads slowly is seen to
+/// read, and what waits for it waits where it is counted.
+pub(crate) fn prepare(tcp: &impl AsFd) -> io::Result<()> {
+    let socket = SockRef::from(tcp);
+    socket.set_tcp_nodelay(true)?;
+    #[cfg(any(target_os = "android", target_os = "linux"))]
+    socket.set_tcp_notsent_lowat(128 * 1024)?;
+    Ok(())
+}
+
 impl From<Async<TcpStream>> for Stream {
     fn from(tcp: Async<TcpStream>) -> Self {
-        // Small answers should not wait for more to come. Without the option
-        // the connection is slower, not broken.
-        let _ = tcp.get_ref().set_nodelay(true);
+        // Without the options the connection is slower, not broken.
+        let _ = prepare(tcp.get_ref());
         Self {
             io: Io::Tcp(tcp),
             waited: false,

@@ -106,10 +106,6 @@ fn events_are_handled_answered_and_passed_on() {
             .unwrap();
         assert_eq!(
             hear(&mut a).await,
-            r#"{"event":"room_joined","data":{"room":"r"}}"#
-        );
-        assert_eq!(
-            hear(&mut a).await,
             r#"{"event":"__ack__","data":{"ackId":5,"response":["r"]}}"#
         );
         b.send(r#"{"event":"message","data":"hi","ackId":6}"#)
@@ -190,7 +186,7 @@ fn middleware_blocks_and_per_socket_handlers_come_and_go() {
                 let seen = Rc::clone(&count);
                 socket.on("count", async move |_, _, ack| {
                     seen.set(seen.get() + 1);
-                    ack.send(&seen.get()).unwrap();
+                    ack.send(seen.get()).unwrap();
                 });
                 socket.once("once", async |_, _, ack| ack.send(json!("once")).unwrap());
                 ack.send(json!({ "success": true })).unwrap();

@@ -12,11 +12,11 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::{Domain, Socket, Type};
 
 use smartsocket_core::Gate;
 
-use crate::stream::Stream;
+use crate::stream::{Stream, prepare};
 use crate::transport::Transport as _;
 
 /// Connections the kernel completes before they are accepted.
@@ -48,8 +48,8 @@ impl Listener {
     }
 
     pub(crate) fn tcp(listener: TcpListener) -> io::Result<Self> {
-        // Accepted sockets inherit this option, but not the other.
-        SockRef::from(&listener).set_tcp_nodelay(true)?;
+        // Accepted sockets inherit these options, but not the other.
+        prepare(&listener)?;
         listener.set_nonblocking(true)?;
         Ok(Self::Tcp(listener))
     }

@@ -12,6 +12,7 @@ use rustix::buffer::Buffer;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
+use socket2::SockRef;
 
 use crate::transport::{Readiness, Transport};
 
@@ -136,11 +137,21 @@ impl AsFd for Stream {
     }
 }
 
+/// Small answers do not wait for more to come; and what the system holds of
+/// what it has not sent yet is little, so that one who reads slowly is seen to
+/// read, and what waits for it waits where it is counted.
+pub(crate) fn prepare(tcp: &impl AsFd) -> io::Result<()> {
+    let socket = SockRef::from(tcp);
+    socket.set_tcp_nodelay(true)?;
+    #[cfg(any(target_os = "android", target_os = "linux"))]
+    socket.set_tcp_notsent_lowat(128 * 1024)?;
+    Ok(())
+}
+
 impl From<TcpStream> for Stream {
     fn from(tcp: TcpStream) -> Self {
-        // Small answers should not wait for more to come. Without the option
-        // the connection is slower, not broken.
-        let _ = tcp.set_nodelay(true);
+        // Without the options the connection is slower, not broken.
+        let _ = prepare(&tcp);
         Self::new(Socket::Tcp(tcp))
     }
 }

@@ -90,10 +90,6 @@ fn events_are_handled_answered_and_passed_on() {
         a.send(r#"{"event":"join","data":"r","ackId":5}"#).unwrap();
         assert_eq!(
             hear(&mut a),
-            r#"{"event":"room_joined","data":{"room":"r"}}"#
-        );
-        assert_eq!(
-            hear(&mut a),
             r#"{"event":"__ack__","data":{"ackId":5,"response":["r"]}}"#
         );
         b.send(r#"{"event":"message","data":"hi","ackId":6}"#)
@@ -163,7 +159,7 @@ fn middleware_blocks_and_per_socket_handlers_come_and_go() {
                 let seen = Arc::clone(&count);
                 socket.on("count", move |_, _, ack| {
                     seen.fetch_add(1, Ordering::Relaxed);
-                    ack.send(&seen.load(Ordering::Relaxed)).unwrap();
+                    ack.send(seen.load(Ordering::Relaxed)).unwrap();
                 });
                 socket.once("once", |_, _, ack| ack.send(json!("once")).unwrap());
                 ack.send(json!({ "success": true })).unwrap();

@@ -6,62 +6,36 @@
 //! say how many connections live at a time, and how often.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use std::env;
-use std::fs;
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+#[path = "../support/child.rs"]
+mod child;
 
-use peak_alloc::PeakAlloc;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
 use socket2::SockRef;
 
-#[global_allocator]
-static HEAP: PeakAlloc = PeakAlloc;
+use child::{Level, PATIENCE, Served, UPGRADE, answer, frame_of, number};
 
-/// Tells this binary to be the child.
-const SERVE: &str = "serve";
 /// Rounds before the level is taken: lists grow to what they need, threads
 /// that are kept are started.
 const WARM_UP: usize = 3;
-/// Far beyond the time the last connection takes to end.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 fn main() {
-    let args: Vec<_> = env::args().skip(1).collect();
-    if let [serve_it, runtime] = &args[..]
-        && serve_it == SERVE
-    {
-        return serve(runtime);
-    }
-    let mut runtimes = vec!["smol", "std"];
-    // Named as a filter, one runs alone.
-    if let Some(named) = runtimes
-        .iter()
-        .find(|name| args.iter().any(|arg| arg == *name))
-    {
-        runtimes = vec![*named];
-    }
-    for runtime in &runtimes {
+    child::main(serve, |runtime| {
         everything_is_given_back(runtime);
         println!("test everything_is_given_back_by_{runtime} ... ok");
         running_out_of_descriptors_leaves_nothing(runtime);
         println!("test running_out_of_descriptors_leaves_nothing_in_{runtime} ... ok");
-    }
-    let passed = 2 * runtimes.len();
-    println!("test result: ok. {passed} passed; 0 failed; 0 ignored");
-}
-
-fn number(name: &str, default: usize) -> usize {
-    env::var(name).map_or(default, |value| value.parse().unwrap())
+        2
+    });
 }
 
 fn everything_is_given_back(runtime: &str) {
     let connections = number("SMARTSOCKET_LEAK_CONNECTIONS", 1_000);
     let rounds = number("SMARTSOCKET_LEAK_ROUNDS", 10);
     let mut server = Served::start(runtime, "");
-    let start = server.started();
+    let start = started(&mut server);
     let mut sockets = Vec::new();
     let (mut level, mut last) = (start, start);
     // The table of connections that live doubles when it has been churned
@@ -85,9 +59,9 @@ fn everything_is_given_back(runtime: &str) {
             }
         }
         if round < WARM_UP {
-            level = server.settled(start);
+            level = settled(&mut server, start);
         } else {
-            last = server.settles(level, slack);
+            last = settles(&mut server, level, slack);
         }
     }
     println!(
@@ -99,7 +73,7 @@ fn everything_is_given_back(runtime: &str) {
 /// before it live on, and when all are gone so is what they cost.
 fn running_out_of_descriptors_leaves_nothing(runtime: &str) {
     let mut server = Served::start(runtime, "ulimit -n 40;");
-    let start = server.started();
+    let start = started(&mut server);
     let mut level = start;
     for round in 0..WARM_UP + 5 {
         let address = server.address(round);
@@ -123,9 +97,9 @@ fn running_out_of_descriptors_leaves_nothing(runtime: &str) {
         assert!(answers.iter().all(|count| *count > 10), "{answers:?}");
         drop(all);
         if round < WARM_UP {
-            level = server.settled(start);
+            level = settled(&mut server, start);
         } else {
-            server.settles(level, 16 * 1024);
+            settles(&mut server, level, 16 * 1024);
         }
         // There is room again.
         drop(connection(address, 5));
@@ -133,9 +107,6 @@ fn running_out_of_descriptors_leaves_nothing(runtime: &str) {
 }
 
 const STAGES: usize = 12;
-const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-
 /// A connection brought to one of its stages, to be dropped there.
 fn connection(address: SocketAddr, n: usize) -> TcpStream {
     let mut socket = TcpStream::connect(address).unwrap();
@@ -165,19 +136,19 @@ fn connection(address: SocketAddr, n: usize) -> TcpStream {
         4 => {}
         // After an echo.
         5 | 6 => {
-            say(&frame(0x82, 200 + n % 1_000));
+            say(&zeros(0x82, 200 + n % 1_000));
             socket
                 .read_exact(&mut vec![0; 4 + 200 + n % 1_000])
                 .unwrap();
         }
         // In the middle of a frame, of a message, of an echo nobody reads.
-        7 => say(&frame(0x82, 60_000)[..30_000]),
-        8 => say(&frame(0x01, 1_000)),
-        9 => say(&frame(0x82, 300_000)),
+        7 => say(&zeros(0x82, 60_000)[..30_000]),
+        8 => say(&zeros(0x01, 1_000)),
+        9 => say(&zeros(0x82, 300_000)),
         // Closing, read to the end or not.
-        10 => say(&frame(0x88, 0)),
+        10 => say(&zeros(0x88, 0)),
         _ => {
-            say(&frame(0x88, 0));
+            say(&zeros(0x88, 0));
             let mut end = Vec::new();
             socket.read_to_end(&mut end).unwrap();
             assert_eq!(end, [0x88, 0]);
@@ -186,156 +157,32 @@ fn connection(address: SocketAddr, n: usize) -> TcpStream {
     socket
 }
 
-/// A frame of a client, with a mask of zeros and zeros in it.
-fn frame(first: u8, length: usize) -> Vec<u8> {
-    let mut frame = vec![first];
-    match length {
-        0..126 => frame.push(0x80 | u8::try_from(length).unwrap()),
-        126..65_536 => {
-            frame.push(0x80 | 126);
-            frame.extend(u16::try_from(length).unwrap().to_be_bytes());
-        }
-        _ => {
-            frame.push(0x80 | 127);
-            frame.extend((length as u64).to_be_bytes());
-        }
-    }
-    frame.resize(frame.len() + 4 + length, 0);
-    frame
+/// A frame of a client with zeros in it.
+fn zeros(first: u8, length: usize) -> Vec<u8> {
+    frame_of(first, &vec![0; length])
 }
 
-/// What a process holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Level {
-    bytes: usize,
-    descriptors: usize,
-    threads: usize,
+/// The level of a server that has had one connection.
+fn started(server: &mut Served) -> Level {
+    drop(connection(server.address(0), 5));
+    server.rests(|_| true)
 }
 
-impl Level {
-    /// Of this process.
-    fn now() -> Self {
-        // To look takes a descriptor, and there may be none left.
-        let count = |directory| {
-            loop {
-                match fs::read_dir(directory) {
-                    Ok(entries) => break entries.count(),
-                    Err(_) => thread::sleep(Duration::from_millis(10)),
-                }
-            }
-        };
-        Self {
-            descriptors: count("/proc/self/fd"),
-            threads: count("/proc/self/task"),
-            bytes: HEAP.current_usage(),
-        }
-    }
+/// The level once all connections have ended.
+fn settled(server: &mut Served, start: Level) -> Level {
+    server.rests(|level| level.descriptors == start.descriptors)
 }
 
-struct Served {
-    child: Child,
-    stdin: ChildStdin,
-    stdout: BufReader<ChildStdout>,
-    port: u16,
-}
-
-impl Served {
-    /// Starts the child, after `limits` in the shell.
-    fn start(runtime: &str, limits: &str) -> Self {
-        let mut child = Command::new("sh")
-            .args(["-c", &format!("{limits} exec \"$0\" \"$@\"")])
-            .arg(env::current_exe().unwrap())
-            .args([SERVE, runtime])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut served = Self {
-            stdin: child.stdin.take().unwrap(),
-            stdout: BufReader::new(child.stdout.take().unwrap()),
-            child,
-            port: 0,
-        };
-        served.port = served.line().parse().unwrap();
-        served
-    }
-
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.stdout.read_line(&mut line).unwrap();
-        line.trim().to_owned()
-    }
-
-    /// Another address every round, so that ports that rest after a
-    /// connection are not missed.
-    fn address(&self, round: usize) -> SocketAddr {
-        let last = u8::try_from(1 + round % 250).unwrap();
-        (Ipv4Addr::new(127, 0, 0, last), self.port).into()
-    }
-
-    fn level(&mut self) -> Level {
-        self.stdin.write_all(b"\n").unwrap();
-        let line = self.line();
-        let mut numbers = line.split(' ').map(|number| number.parse().unwrap());
-        let mut next = || numbers.next().unwrap();
-        Level {
-            bytes: next(),
-            descriptors: next(),
-            threads: next(),
-        }
-    }
-
-    /// The level of a server that has had one connection.
-    fn started(&mut self) -> Level {
-        drop(connection(self.address(0), 5));
-        self.rests(|_| true)
-    }
-
-    /// The level once all connections have ended.
-    fn settled(&mut self, start: Level) -> Level {
-        self.rests(|level| level.descriptors == start.descriptors)
-    }
-
-    /// Waits for a level that was reached before, or a little more memory.
-    fn settles(&mut self, level: Level, slack: usize) -> Level {
-        self.wait(&mut |now| {
-            let bytes = now.bytes.saturating_sub(level.bytes);
-            bytes <= slack
-                && Level {
-                    bytes: level.bytes,
-                    ..now
-                } == level
-        })
-    }
-
-    /// The level once it is as it should be and has not changed for a while.
-    fn rests(&mut self, fits: impl Fn(Level) -> bool) -> Level {
-        let (mut last, mut times) = (None, 0);
-        self.wait(&mut |level| {
-            times = if last == Some(level) { times + 1 } else { 0 };
-            last = Some(level);
-            fits(level) && times == 10
-        })
-    }
-
-    fn wait(&mut self, done: &mut dyn FnMut(Level) -> bool) -> Level {
-        let begin = Instant::now();
-        loop {
-            let level = self.level();
-            if done(level) {
-                return level;
-            }
-            assert!(begin.elapsed() < PATIENCE, "still {level:?}");
-            thread::sleep(Duration::from_millis(20));
-        }
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Waits for a level that was reached before, or a little more memory.
+fn settles(server: &mut Served, level: Level, slack: usize) -> Level {
+    server.wait(&mut |now| {
+        let bytes = now.bytes.saturating_sub(level.bytes);
+        bytes <= slack
+            && Level {
+                bytes: level.bytes,
+                ..now
+            } == level
+    })
 }
 
 /// What the child does.
@@ -368,18 +215,4 @@ fn serve(runtime: &str) {
             server.run(echo).unwrap();
         }
     }
-}
-
-/// Tells the port, and the level for every line that comes.
-fn answer(address: SocketAddr) {
-    println!("{}", address.port());
-    thread::spawn(|| {
-        let mut line = String::new();
-        let stdin = io::stdin();
-        while stdin.lock().read_line(&mut line).is_ok_and(|n| n > 0) {
-            line.clear();
-            let level = Level::now();
-            println!("{} {} {}", level.bytes, level.descriptors, level.threads);
-        }
-    });
 }

@@ -31,7 +31,7 @@ fn on_smol() -> Server {
                 main.on("echo", async |_, data, ack| ack.send(data).unwrap());
                 main.on("join", async |socket, data, ack| {
                     let joined = socket.join(&data.to_text().unwrap_or_default());
-                    ack.send(&joined.is_ok()).unwrap();
+                    ack.send(joined.is_ok()).unwrap();
                 });
                 main.on("say", async |socket, data, _| {
                     let members = socket.io().room("/", "room").except(socket.id());
@@ -79,7 +79,7 @@ fn on_std() -> Server {
             main.on("echo", |_, data, ack| ack.send(data).unwrap());
             main.on("join", |socket, data, ack| {
                 let joined = socket.join(&data.to_text().unwrap_or_default());
-                ack.send(&joined.is_ok()).unwrap();
+                ack.send(joined.is_ok()).unwrap();
             });
             main.on("say", |socket, data, _| {
                 let members = socket.io().room("/", "room").except(socket.id());
@@ -139,14 +139,14 @@ fn script(server: &Server) -> Vec<String> {
         (r#"{"event":"blocked","data":1,"ackId":2}"#, 1),
         (r#"{"event":"panic"}"#, 1),
         ("not json", 1),
-        (r#"{"event":"join","data":"room","ackId":3}"#, 2),
+        (r#"{"event":"join","data":"room","ackId":3}"#, 1),
         (r#"{"event":"join","data":"room","ackId":4}"#, 1),
     ] {
         say(&mut a, text);
         (0..answers).for_each(|_| hear("a", &mut a));
     }
     say(&mut b, r#"{"event":"join","data":"room","ackId":1}"#);
-    (0..2).for_each(|_| hear("b", &mut b));
+    hear("b", &mut b);
     say(&mut b, r#"{"event":"say","data":{"text" : "hi"}}"#);
     hear("a", &mut a);
 

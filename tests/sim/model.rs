@@ -74,6 +74,11 @@ impl Member {
         }
     }
 
+    pub fn is_now(&mut self, user: Option<&str>) {
+        self.user = user.map(Into::into);
+        self.was.extend(self.user.clone());
+    }
+
     pub fn is_in(&self, room: &str) -> bool {
         let stays = self.rooms.get(room);
         stays.is_some_and(|stays| stays.last().is_some_and(|(_, end)| end.is_none()))
@@ -188,7 +193,9 @@ impl Model {
                 // broker's; and who has come and gone since was not seen.
                 let topic = member.route == super::world::MB;
                 let asked = member.asked_in.contains(room);
-                let left = member.asked_out.contains(room) || member.asked_out.contains("");
+                let left = !member.somebody
+                    || member.asked_out.contains(room)
+                    || member.asked_out.contains("");
                 assert!(
                     topic && (who == sender || asked)
                         || asked && left

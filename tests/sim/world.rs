@@ -1,19 +1,16 @@
 //! A hub, the network around it and the application on top, step by step.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use smartsocket_core::hub::{
-    AckTicket, Auth, ConnId, Event, Hub, HubConfig, Identity, Interest, Output, Overflow,
-    Publication, Route, Step, Target, Turn,
+    AckTicket, Auth, ConnId, Event, Hub, HubConfig, Interest, Output, Overflow, Route, Turn,
 };
-use smartsocket_core::{
-    CloseCode, DropCause, Fault, Json, Message, OfflineConfig, RateLimit, Seed, Tick,
-};
+use smartsocket_core::{Fault, OfflineConfig, RateLimit, Seed, Tick};
 
 use super::chance::Chance;
-use super::model::{Asked, Member, Model, Said};
+use super::model::{Member, Model};
 use super::peer::Peer;
 
 pub const CHAT: usize = 0;
@@ -25,14 +22,14 @@ pub const MB: usize = 5;
 pub const RAW: usize = 6;
 
 pub const PATHS: [&str; 7] = ["/chat", "/keyed", "/ws", "/rnode", "/too", "/mb", "/raw"];
-const NAMESPACES: [&str; 7] = ["/chat", "/keyed", "/ws", "/rnode", "/rnode", "/mb", "/ws"];
-const USERS: [&str; 3] = ["ann", "bob", "cy"];
+pub const NAMESPACES: [&str; 7] = ["/chat", "/keyed", "/ws", "/rnode", "/rnode", "/mb", "/ws"];
+pub const USERS: [&str; 3] = ["ann", "bob", "cy"];
 pub const KEY: &str = "the-key";
-const ROOMS: [&str; 4] = ["red", "green", "blue", "events.one"];
-const WALL: u64 = 1_700_000_000_000;
-const HANDLER: Duration = Duration::from_secs(30);
-const EMPTY_ROOM: Duration = Duration::from_secs(600);
-const MAX_MEMBERS: usize = 3;
+pub const ROOMS: [&str; 4] = ["red", "green", "blue", "events.one"];
+pub const WALL: u64 = 1_700_000_000_000;
+pub const HANDLER: Duration = Duration::from_secs(30);
+pub const EMPTY_ROOM: Duration = Duration::from_secs(600);
+pub const MAX_MEMBERS: usize = 3;
 
 /// What kind of weather a run has.
 #[derive(Debug)]
@@ -41,30 +38,30 @@ pub struct Weather {
     pub calm: bool,
     pub peers: usize,
     /// How often an answer comes at once, and how often never, in percent.
-    prompt: usize,
-    never: usize,
+    pub prompt: usize,
+    pub never: usize,
     /// How many bytes a socket takes at most at a time.
-    gulp: usize,
-    bite: usize,
-    overflow: Overflow,
+    pub gulp: usize,
+    pub bite: usize,
+    pub overflow: Overflow,
 }
 
 pub struct World {
     pub chance: Chance,
     pub weather: Weather,
     pub hub: Hub,
-    config: HubConfig,
+    pub config: HubConfig,
     pub now: Tick,
     pub step: u64,
     pub model: Model,
     pub peers: BTreeMap<ConnId, Peer>,
-    gone: Vec<ConnId>,
-    turns: Vec<(Turn, Tick)>,
+    pub gone: Vec<ConnId>,
+    pub turns: Vec<(Turn, Tick)>,
     /// Turns that were told and not answered, by connection, until when.
-    open_turns: BTreeMap<ConnId, Tick>,
-    tickets: Vec<(ConnId, u64, AckTicket)>,
-    next_number: u64,
-    next_peer: usize,
+    pub open_turns: BTreeMap<ConnId, Tick>,
+    pub tickets: Vec<(ConnId, u64, AckTicket)>,
+    pub next_number: u64,
+    pub next_peer: usize,
     pub wakeups: u64,
     /// A connection ended with bytes that nobody can count.
     pub lossy: bool,
@@ -72,7 +69,7 @@ pub struct World {
     pub trace: u64,
     /// Connection time so far, in microseconds.
     pub lived: u128,
-    frames: u64,
+    pub frames: u64,
 }
 
 fn routes(chance: &mut Chance, overflow: Overflow, calm: bool) -> Vec<Route> {
@@ -199,11 +196,11 @@ impl World {
         }
     }
 
-    fn note(&mut self, what: u64) {
+    pub fn note(&mut self, what: u64) {
         self.trace = (self.trace.rotate_left(7) ^ what).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
 
-    fn pick(&mut self) -> Option<ConnId> {
+    pub fn pick(&mut self) -> Option<ConnId> {
         let ids: Vec<_> = self.peers.keys().copied().collect();
         (!ids.is_empty()).then(|| *self.chance.of(&ids))
     }
@@ -218,7 +215,7 @@ impl World {
         self.settle();
     }
 
-    fn happen(&mut self) {
+    pub fn happen(&mut self) {
         match self.chance.below(100) {
             0..6 => self.connect(),
             6..28 => {
@@ -268,7 +265,7 @@ impl World {
         }
     }
 
-    fn connect(&mut self) {
+    pub fn connect(&mut self) {
         if self.peers.len() >= self.weather.peers {
             return;
         }
@@ -296,7 +293,7 @@ impl World {
     }
 
     /// Bytes of a client come to the hub, as many as this.
-    fn move_up(&mut self, id: ConnId, n: usize) {
+    pub fn move_up(&mut self, id: ConnId, n: usize) {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
@@ -325,7 +322,7 @@ impl World {
     }
 
     /// The socket of a client takes bytes of the hub's.
-    fn move_down(&mut self, id: ConnId, n: usize) {
+    pub fn move_down(&mut self, id: ConnId, n: usize) {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
@@ -349,7 +346,7 @@ impl World {
         self.note(said);
     }
 
-    fn misfortune(&mut self) {
+    pub fn misfortune(&mut self) {
         let Some(id) = self.pick() else {
             return;
         };
@@ -373,7 +370,7 @@ impl World {
     }
 
     /// Words about connections that are no more.
-    fn ghosts(&mut self) {
+    pub fn ghosts(&mut self) {
         if self.gone.is_empty() {
             return;
         }
@@ -451,7 +448,7 @@ impl World {
         assert!(overdue.is_none(), "nobody told what came of {overdue:?}");
     }
 
-    fn drain(&mut self) {
+    pub fn drain(&mut self) {
         let mut outputs = 0;
         while let Some(output) = self.hub.poll_output() {
             outputs += 1;
@@ -461,7 +458,7 @@ impl World {
         assert!(self.hub.poll_output().is_none());
     }
 
-    fn output(&mut self, output: Output) {
+    pub fn output(&mut self, output: Output) {
         let socket = match &output {
             Output::Transmit(id)
             | Output::PauseRead(id)
@@ -513,558 +510,6 @@ impl World {
             }
             Output::Event(Event::Request(..) | Event::Bare(..)) => panic!("nobody asked"),
             Output::Cluster(_) => panic!("there is no cluster"),
-        }
-    }
-
-    fn turn(&mut self, turn: Turn) {
-        let id = turn.id();
-        self.note(7);
-        let interest = self.config.routes[turn.route()].interest;
-        assert!(interest.has(turn.interest()), "{turn:?} is nobody's");
-        let member = self.model.members.get_mut(&id).expect("a connection");
-        assert!(!member.told_closed, "{turn:?} after the end");
-        if let Step::Closed(gone) = &turn.step {
-            member.told_closed = true;
-            assert!(self.hub.client(id).is_none(), "{id:?} is gone and there");
-            if member.somebody || member.client.is_some() {
-                let user = gone.user.as_ref().map(|user| user.as_str());
-                assert_eq!(user, member.user.as_deref(), "{id:?}");
-            }
-            self.open_turns.remove(&id);
-            return;
-        }
-        if !matches!(turn.step, Step::Outbound { .. }) {
-            let until = self.open_turns.insert(id, self.now + HANDLER);
-            assert!(
-                until.is_none_or(|until| until <= self.now),
-                "{turn:?} while another is open"
-            );
-        } else {
-            assert!(member.transformed, "{turn:?} is not marked");
-        }
-        if let Step::Join(rooms) = &turn.step {
-            for room in rooms {
-                assert!(
-                    member.asked_in.contains(room.as_str()),
-                    "{room} was not asked for"
-                );
-            }
-        }
-        if self.chance.percent(self.weather.prompt) {
-            self.decide(turn);
-        } else if !self.chance.percent(self.weather.never) {
-            self.turns.push((turn, self.now));
-        }
-    }
-
-    // The application
-
-    fn decide_some(&mut self) {
-        if !self.turns.is_empty() {
-            let at = self.chance.below(self.turns.len());
-            let (turn, _) = self.turns.swap_remove(at);
-            self.decide(turn);
-        } else if !self.tickets.is_empty() {
-            let at = self.chance.below(self.tickets.len());
-            let (id, number, ticket) = self.tickets.swap_remove(at);
-            self.acknowledge(id, number, ticket);
-        }
-    }
-
-    fn acknowledge(&mut self, id: ConnId, number: u64, ticket: AckTicket) {
-        if self.hub.client(id).is_some()
-            && let Some(member) = self.model.members.get_mut(&id)
-        {
-            member.owed_by_app.insert(number);
-        }
-        self.hub.acknowledge(self.now, ticket, &Json::EMPTY);
-    }
-
-    fn decide(&mut self, mut turn: Turn) {
-        let id = turn.id();
-        let fresh = self
-            .open_turns
-            .get(&id)
-            .is_some_and(|until| *until > self.now);
-        if !matches!(turn.step, Step::Outbound { .. }) {
-            self.open_turns.remove(&id);
-        }
-        if let Step::Event(event) = &mut turn.step
-            && let Some(ticket) = event.ack.take()
-        {
-            let number = event.data.as_ref().and_then(|data| {
-                let word = data.as_str().split(".").nth(1)?;
-                word.split('"').next()?.parse().ok()
-            });
-            match (number, self.chance.below(3)) {
-                (Some(number), 0) => self.acknowledge(id, number, ticket),
-                (Some(number), 1) => self.tickets.push((id, number, ticket)),
-                _ => event.ack = Some(ticket),
-            }
-        }
-        let credentials = matches!(turn.step, Step::Authenticate(_) | Step::Connect(_));
-        let verdict = self.chance.below(10);
-        let decision = match (&turn.step, verdict) {
-            (_, 0) => turn.cancel(None),
-            (_, 1) => turn.cancel(Some("no")),
-            (_, 2) => turn.fail(),
-            (Step::Authenticate(_) | Step::Connect(_), 3..7) => {
-                let user = *self.chance.of(&USERS);
-                let member = self.model.members.get_mut(&id).expect("a connection");
-                if fresh {
-                    member.proven = true;
-                    if !member.dropped && self.hub.len() > 0 {
-                        member.user = Some(user.into());
-                    }
-                }
-                turn.authenticate(Identity {
-                    user: Some(user.into()),
-                    metadata: None,
-                })
-            }
-            (Step::Join(rooms), 3) => {
-                let allowed: Vec<_> = rooms.iter().take(1).cloned().collect();
-                turn.rooms(&allowed)
-            }
-            _ => {
-                if matches!(turn.step, Step::Authenticate(_)) && fresh {
-                    let member = self.model.members.get_mut(&id).expect("a connection");
-                    member.proven = true;
-                    member.user = None;
-                }
-                turn.allow()
-            }
-        };
-        self.note(u64::from(credentials) + 10);
-        self.hub.decide(self.now, decision);
-    }
-
-    fn command(&mut self) {
-        // Other inputs may have come since the last drain.
-        self.look();
-        let now = self.now;
-        let id = self.pick().or_else(|| self.gone.last().copied());
-        let room = *self.chance.of(&ROOMS);
-        let Some(id) = id else {
-            return;
-        };
-        let namespace = self.model.members[&id].namespace.clone();
-        match self.chance.below(20) {
-            0..9 => self.publish(id),
-            9 | 10 => self.ask(id),
-            11 | 12 => {
-                let joined = self.hub.join(now, id, room).is_ok();
-                let member = self.model.members.get_mut(&id).expect("a connection");
-                if joined {
-                    assert!(!member.is_in(room) && member.proven, "{id:?} joined {room}");
-                    member.enter(self.step, room);
-                    let rooms = member.now_in().len();
-                    assert!(rooms <= self.config.max_rooms_per_client);
-                }
-            }
-            13 => {
-                let left = self.hub.leave(now, id, room);
-                let member = self.model.members.get_mut(&id).expect("a connection");
-                member.exit(self.step, room);
-                let _ = left;
-            }
-            14 => {
-                self.hub.remove_room(now, &namespace, room);
-                for member in self.model.members.values_mut() {
-                    if member.namespace == namespace {
-                        member.exit(self.step, room);
-                    }
-                }
-                assert!(self.hub.room(&namespace, room).is_none());
-            }
-            15 => {
-                let full = Some(MAX_MEMBERS);
-                if let Ok(room) = self.hub.create_room(now, &namespace, "made", None, full) {
-                    for id in self.peers.keys().copied().collect::<Vec<_>>() {
-                        let joins = self.chance.percent(30);
-                        if joins && self.hub.join(now, id, &room).is_ok() {
-                            let member = self.model.members.get_mut(&id).expect("a connection");
-                            if member.namespace == namespace {
-                                member.enter(self.step, &room);
-                                let made = self.hub.room(&namespace, &room).expect("just made");
-                                assert!(made.connections_count <= MAX_MEMBERS);
-                            } else {
-                                member.enter(self.step, &room);
-                            }
-                        }
-                    }
-                }
-            }
-            16 if self.hub.client(id).is_some() => {
-                let user = self.chance.percent(80).then(|| *self.chance.of(&USERS));
-                self.hub.set_user(now, id, user.map(Into::into));
-                let member = self.model.members.get_mut(&id).expect("a connection");
-                member.user = user.map(Into::into);
-            }
-            17 if self.chance.percent(20) => {
-                self.hub.transform(id);
-                let member = self.model.members.get_mut(&id).expect("a connection");
-                member.transformed = true;
-            }
-            18 if self.chance.percent(30) => {
-                if let Some(client) = self.model.members[&id].client {
-                    self.hub
-                        .disconnect(now, client, CloseCode::NORMAL, "enough");
-                }
-            }
-            _ => {
-                if let Some(client) = self.hub.client(id).map(|client| client.id()) {
-                    let number = self.number(BTreeSet::from([id]), None, true);
-                    let text = format!("{{\"event\":\"raw\",\"data\":{{\"n\":{number}}}}}");
-                    self.hub.send(now, client, Message::text(text));
-                }
-            }
-        }
-    }
-
-    fn number(&mut self, to: BTreeSet<ConnId>, kept_for: Option<String>, direct: bool) -> u64 {
-        self.next_number += 1;
-        let said = Said {
-            to,
-            kept_for,
-            direct,
-            delivered: 0,
-        };
-        self.model.said.insert(self.next_number, said);
-        self.next_number
-    }
-
-    fn publish(&mut self, id: ConnId) {
-        let member = &self.model.members[&id];
-        let namespace = *self.chance.of(&NAMESPACES);
-        let room = *self.chance.of(&ROOMS);
-        let user = *self.chance.of(&USERS);
-        let client = member.client;
-        let target = match self.chance.below(6) {
-            0 => Target::All,
-            1 => Target::Namespace(namespace.into()),
-            2 | 3 => Target::Room {
-                namespace: namespace.into(),
-                room: room.into(),
-            },
-            4 => Target::User(user.into()),
-            _ => match client {
-                Some(client) => Target::Client(client),
-                None => Target::All,
-            },
-        };
-        let except = match client {
-            Some(client) if self.chance.percent(20) => vec![client],
-            _ => Vec::new(),
-        };
-        let to: BTreeSet<ConnId> = self
-            .model
-            .members
-            .iter()
-            .filter(|(_, member)| member.somebody)
-            .filter(|(_, member)| match &target {
-                Target::All => true,
-                Target::Namespace(name) => member.namespace == name.as_str(),
-                Target::Room { namespace, room } => {
-                    member.namespace == namespace.as_str() && member.is_in(room)
-                }
-                Target::User(user) => member.user.as_deref() == Some(user.as_str()),
-                Target::Client(client) => member.client == Some(*client),
-            })
-            .filter(|(_, member)| !member.client.is_some_and(|client| except.contains(&client)))
-            .map(|(id, _)| *id)
-            .collect();
-        let expected = to.len();
-        let kept = match &target {
-            Target::User(user) if to.is_empty() && except.is_empty() => Some(user.as_str().into()),
-            _ => None,
-        };
-        let number = self.number(to, kept, false);
-        let pad = match self.chance.below(20) {
-            0 => 70_000,
-            1..4 => 900,
-            _ => 0,
-        };
-        let data = format!("{{\"n\":{number},\"pad\":\"{}\"}}", "x".repeat(pad));
-        let data = Json::parse(data).expect("JSON");
-        let name = *self.chance.of(&["a", "b"]);
-        let publication = Publication {
-            except,
-            ..Publication::new(target, name, Some(data))
-        };
-        let reached = self.hub.publish(self.now, publication.clone());
-        assert_eq!(
-            reached, expected,
-            "{publication:?} in {:?}",
-            self.model.members
-        );
-    }
-
-    fn ask(&mut self, id: ConnId) {
-        self.settle();
-        let Some(client) = self.hub.client(id).map(|client| client.id()) else {
-            return;
-        };
-        let number = self.number(BTreeSet::from([id]), None, true);
-        let data = Json::parse(format!("{{\"n\":{number}}}")).expect("JSON");
-        let timeout = Duration::from_millis(*self.chance.of(&[0, 100, 5_000, 60_000]));
-        let asked = self
-            .hub
-            .emit_with_ack(self.now, client, "ask", Some(&data), timeout);
-        if let Ok(token) = asked {
-            let deadline = self.now + timeout;
-            let asked = Asked {
-                id,
-                deadline,
-                number,
-            };
-            assert!(self.model.acks.insert(token, asked).is_none());
-            let owed = self.model.acks.values().filter(|asked| asked.id == id);
-            assert!(owed.count() <= self.config.max_acks_per_client);
-        }
-    }
-
-    // Oracles
-
-    /// Holds what the hub shows against the model.
-    fn look(&mut self) {
-        let step = self.step;
-        let mut somebodies = 0;
-        for (id, member) in &mut self.model.members {
-            let Some(client) = self.hub.client(*id) else {
-                if member.somebody {
-                    member.somebody = false;
-                    for room in member.now_in() {
-                        member.exit(step, &room);
-                    }
-                }
-                continue;
-            };
-            somebodies += 1;
-            assert!(member.proven, "{id:?} is somebody, and nobody knows why");
-            assert!(!member.dropped && !member.told_closed, "{id:?} lives on");
-            if member.client.is_none() {
-                member.client = Some(client.id());
-                for room in &self.config.routes[member.route].default_rooms {
-                    member.asked_in.insert(room.to_string());
-                }
-            }
-            member.somebody = true;
-            assert_eq!(member.client, Some(client.id()));
-            if client.namespace() != member.namespace {
-                let name = client.namespace();
-                assert!(
-                    member.asked_namespaces.contains(name),
-                    "{id:?} moved to {name}"
-                );
-                for room in member.now_in() {
-                    member.exit(step, &room);
-                }
-                member.namespace = name.into();
-            }
-            let user = client.user().map(|user| user.as_str());
-            assert_eq!(user, member.user.as_deref(), "{id:?}");
-            member.was.extend(member.user.clone());
-            let bound = 4 * (1 << 20) + 300_000;
-            assert!(client.buffered() <= bound, "{id:?}: {}", client.buffered());
-            let rooms: BTreeSet<String> = self
-                .hub
-                .rooms_of(*id)
-                .iter()
-                .map(|room| room.id.to_string())
-                .collect();
-            let known = member.now_in();
-            for room in rooms.difference(&known) {
-                assert!(
-                    member.asked_in.contains(room),
-                    "{id:?} is in {room} unasked"
-                );
-                member.enter(step, room);
-            }
-            for room in known.difference(&rooms) {
-                let asked = member.asked_out.contains(room) || member.asked_out.contains("");
-                assert!(asked, "{id:?} is out of {room} unasked");
-                member.exit(step, room);
-            }
-        }
-        assert_eq!(self.hub.clients().iter().count(), somebodies);
-        self.look_at_rooms();
-    }
-
-    fn look_at_rooms(&self) {
-        for namespace in ["/chat", "/keyed", "/ws", "/rnode", "/mb"] {
-            for room in self.hub.rooms_in(namespace) {
-                let members: BTreeSet<&str> = room.connections.iter().map(|c| c.as_str()).collect();
-                assert_eq!(members.len(), room.connections_count, "{room:?}");
-                let known: BTreeSet<String> = self
-                    .model
-                    .members
-                    .values()
-                    .filter(|member| member.somebody && member.namespace == namespace)
-                    .filter(|member| member.is_in(&room.id))
-                    .filter_map(|member| Some(member.client?.to_string()))
-                    .collect();
-                let known: BTreeSet<&str> = known.iter().map(String::as_str).collect();
-                assert_eq!(members, known, "{}", room.id);
-                assert!(
-                    !members.is_empty() || room.id.starts_with("room_"),
-                    "{room:?}"
-                );
-            }
-        }
-    }
-
-    // The end
-
-    /// The storm is over: everything moves, everything is answered.
-    pub fn calm_down(&mut self) {
-        for peer in self.peers.values_mut() {
-            peer.stalled = false;
-        }
-        self.weather.prompt = 100;
-        for round in 0.. {
-            assert!(round < 10_000, "it never comes to rest");
-            self.step += 1;
-            let before = self.trace;
-            for id in self.peers.keys().copied().collect::<Vec<_>>() {
-                self.move_up(id, usize::MAX);
-                self.move_down(id, usize::MAX);
-            }
-            let idle = self.turns.is_empty() && self.tickets.is_empty();
-            self.decide_some();
-            self.settle();
-            let moving = self.peers.values().any(|peer| {
-                !peer.vanished && (!peer.upward.is_empty() && !peer.paused || peer.wanted)
-            });
-            if idle && !moving && before == self.trace {
-                break;
-            }
-        }
-    }
-
-    /// What was sent is with the clients, or counted as lost.
-    pub fn account(&mut self) {
-        if std::env::var("SIM_DEBUG").is_ok() {
-            eprintln!(
-                "account lossy={} calm={} sent={} outbox={} closed={} frames={} vanished={} settled={} words={} said={} del={} peers={} overflow={:?}",
-                self.lossy,
-                self.weather.calm,
-                self.hub.sent_messages(),
-                self.hub.dropped(DropCause::Outbox),
-                self.hub.dropped(DropCause::Closed),
-                self.frames,
-                self.peers.values().any(|p| p.vanished),
-                self.model.settled,
-                self.model.words.len(),
-                self.model.said.len(),
-                self.model.said.values().map(|s| s.delivered).sum::<u64>(),
-                self.peers.len(),
-                self.weather.overflow
-            );
-        }
-        let sent = self.hub.sent_messages();
-        let arrived = self.frames + self.peers.values().map(|peer| peer.frames).sum::<u64>();
-        assert!(arrived <= sent, "{arrived} of {sent} came");
-        if self.lossy || self.peers.values().any(|peer| peer.vanished) {
-            return;
-        }
-        let lost = self.hub.dropped(DropCause::Outbox) + self.hub.dropped(DropCause::Closed);
-        assert!(
-            arrived + lost >= sent,
-            "{sent} sent, {arrived} came, {lost} are counted as lost"
-        );
-    }
-
-    /// Clients that are there, and were answered, were answered once.
-    pub fn account_acks(&self) {
-        for peer in self.peers.values().filter(|peer| !peer.vanished) {
-            let member = &self.model.members[&peer.id];
-            if member.somebody && !peer.ends {
-                for number in &member.owed_by_app {
-                    assert!(
-                        member.answered.contains_key(number),
-                        "{:?}: {number}",
-                        peer.id
-                    );
-                }
-            }
-        }
-    }
-
-    /// Nothing but time happens for so long.
-    pub fn idle(&mut self, long: Duration) {
-        let end = self.now + long;
-        let before = self.wakeups;
-        let peers = self.peers.len() as u64;
-        while let Some(due) = self.hub.next_timeout().filter(|due| *due <= end) {
-            self.step += 1;
-            self.pass(due.max(self.now));
-            self.settle();
-            for id in self.peers.keys().copied().collect::<Vec<_>>() {
-                self.move_down(id, usize::MAX);
-                self.settle();
-                self.move_up(id, usize::MAX);
-                self.settle();
-            }
-            let spent = self.wakeups - before;
-            // Pings of both kinds, their answers, and what was due anyhow.
-            let bound = 200 + 40 * peers + peers * long.as_secs() / 3;
-            assert!(spent <= bound, "{spent} wake-ups for {peers} idle clients");
-        }
-        self.pass(end);
-        self.settle();
-    }
-
-    /// Everybody leaves, one way or another, and nothing is left of them.
-    pub fn empty(&mut self) {
-        let stops = self.chance.percent(30);
-        if stops {
-            self.hub.stop(self.now);
-        } else {
-            for id in self.peers.keys().copied().collect::<Vec<_>>() {
-                let peer = self.peers.get_mut(&id).expect("listed");
-                match self.chance.below(3) {
-                    0 => {
-                        self.lossy = true;
-                        self.hub.handle_fault(self.now, id, Fault::Reset);
-                    }
-                    1 => peer.ends = true,
-                    _ => {
-                        peer.close(&mut self.chance);
-                        peer.ends = true;
-                    }
-                }
-            }
-        }
-        self.settle();
-        self.calm_down();
-        self.idle(Duration::from_secs(200));
-        assert!(
-            self.hub.is_empty() && self.peers.is_empty(),
-            "{:?}",
-            self.peers
-        );
-        assert!(self.model.acks.is_empty(), "{:?}", self.model.acks);
-        for (id, member) in &self.model.members {
-            assert!(member.dropped, "{id:?} was never let go");
-            assert!(
-                member.client.is_none() || member.told_closed,
-                "{id:?}: its end was not told"
-            );
-        }
-        self.idle(EMPTY_ROOM);
-        for (namespace, members) in self.hub.namespace_stats() {
-            assert_eq!(members, 0, "{namespace}");
-            assert!(self.hub.rooms_in(namespace).is_empty(), "{namespace}");
-        }
-        assert_eq!(self.hub.next_timeout(), None, "nothing to wait for");
-        for user in USERS {
-            let target = Target::User(user.into());
-            assert_eq!(
-                self.hub
-                    .publish(self.now, Publication::new(target, "x", None)),
-                0
-            );
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::message::{Message, Utf8Bytes};
 use crate::time::Tick;
 use crate::websocket::{Closed, Endpoint};
 
-use super::config::Interest;
+use super::config::{Interest, Outbox};
 use super::ids::{ClientId, UserId};
 use super::rooms::{NamespaceKey, RoomKey};
 
@@ -95,6 +95,13 @@ pub(super) struct Changing {
     pub(super) queue: VecDeque<(Utf8Bytes, Option<Json>)>,
 }
 
+impl Changing {
+    /// Whether what comes now would overtake something.
+    pub(super) fn is_busy(&self) -> bool {
+        self.turn.is_some() || !self.queue.is_empty()
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Flags {
     /// In the list of those whose outputs are to be collected.
@@ -137,6 +144,9 @@ pub(super) struct Limits {
 pub(super) struct Waiting {
     pub(super) queue: VecDeque<Parcel>,
     pub(super) bytes: usize,
+    /// How many of them are answers.
+    pub(super) answers: usize,
+    pub(super) answer_bytes: usize,
 }
 
 /// A message on its way out.
@@ -155,6 +165,15 @@ impl Conn {
     /// Whether messages of the peer have to wait.
     pub(super) fn is_busy(&self) -> bool {
         self.turn.is_some() || !self.inbox.is_empty()
+    }
+
+    /// Whether a peer has to read what it asked for before it is served on:
+    /// answers are never dropped. One that will ask no more is served to its
+    /// end.
+    pub(super) fn owes_reading(&self, limits: &Outbox) -> bool {
+        self.outbox.as_ref().is_some_and(|waiting| {
+            waiting.answers >= limits.max_messages || waiting.answer_bytes >= limits.max_bytes
+        }) && !self.endpoint.ends_softly()
     }
 
     pub(super) fn is_somebody(&self) -> bool {

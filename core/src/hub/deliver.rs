@@ -306,7 +306,7 @@ impl Hub {
         let reached = self.say_all(&audience, &except, what, &publication.event);
         if reached == 0
             && let (Target::User(user), Some(offline)) = (&publication.target, &mut self.offline)
-            && except.is_empty()
+            && !self.users.contains_key(user)
         {
             let bytes = publication.event.len()
                 + publication
@@ -350,34 +350,39 @@ impl Hub {
     /// Shows the application the next event on its way to a client.
     pub(super) fn change_next(&mut self, id: ConnId) {
         let until = self.clock + self.config.handler_timeout;
-        let Some(conn) = self.conns.get_mut(id) else {
-            return;
-        };
-        let (client, route) = (conn.client, conn.route.unwrap_or_default());
-        let Some(changing) = &mut conn.changing else {
-            return;
-        };
-        if changing.turn.is_some() {
-            return;
+        while let Some(conn) = self.conns.get_mut(id) {
+            let (client, route) = (conn.client, conn.route.unwrap_or_default());
+            let Some(changing) = &mut conn.changing else {
+                return;
+            };
+            if changing.turn.is_some() {
+                return;
+            }
+            let Some((event, data)) = changing.queue.pop_front() else {
+                return;
+            };
+            let interest = self.routes[usize::from(route)].route.interest;
+            if !interest.has(Interest::OUTBOUND) {
+                // It is in a namespace now where nobody looks at what goes out.
+                self.say_changed(id, &event, data.as_ref());
+                continue;
+            }
+            self.serial = self.serial.wrapping_add(1);
+            let serial = self.serial;
+            changing.turn = Some(Turning {
+                serial,
+                until,
+                about: Interest::OUTBOUND,
+            });
+            self.queue.push_back(Output::Event(Event::Turn(Turn {
+                id,
+                serial,
+                route,
+                client,
+                step: Step::Outbound { event, data },
+            })));
+            self.touch(id);
         }
-        let Some((event, data)) = changing.queue.pop_front() else {
-            return;
-        };
-        self.serial = self.serial.wrapping_add(1);
-        let serial = self.serial;
-        changing.turn = Some(Turning {
-            serial,
-            until,
-            about: Interest::OUTBOUND,
-        });
-        self.queue.push_back(Output::Event(Event::Turn(Turn {
-            id,
-            serial,
-            route,
-            client,
-            step: Step::Outbound { event, data },
-        })));
-        self.touch(id);
     }
 
     /// Says an event that the application has seen.
@@ -484,7 +489,7 @@ impl Hub {
         let state = &self.routes[usize::from(route)];
         if let (Some(changing), Some((name, data)), false) =
             (&mut conn.changing, saying.event(), saying.changed)
-            && state.route.interest.has(Interest::OUTBOUND)
+            && (state.route.interest.has(Interest::OUTBOUND) || changing.is_busy())
         {
             if changing.queue.len() >= state.route.outbox.max_messages {
                 self.counters.dropped(DropCause::Outbox, 1);
@@ -570,7 +575,12 @@ impl Hub {
         while conn.endpoint.buffered() < room
             && let Some(parcel) = waiting.queue.pop_front()
         {
-            waiting.bytes -= parcel.message.len();
+            let len = parcel.message.len();
+            waiting.bytes -= len;
+            if parcel.certain {
+                waiting.answers -= 1;
+                waiting.answer_bytes -= len;
+            }
             let message = parcel.message.clone();
             if conn
                 .endpoint
@@ -625,6 +635,8 @@ fn stow(
         if !fits(waiting, CERTAIN) {
             return false;
         }
+        waiting.answers += 1;
+        waiting.answer_bytes += len;
     } else if !fits(waiting, 1) || parcel.key.is_some() {
         match limits.overflow {
             Overflow::Close => return false,

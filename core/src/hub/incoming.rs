@@ -50,7 +50,9 @@ impl Hub {
             return;
         };
         let incoming = dialect.decode(&mut conn.memory, message);
-        let (busy, somebody) = (conn.is_busy(), conn.is_somebody());
+        let outbox = &self.routes[usize::from(route)].route.outbox;
+        let busy = conn.is_busy() || conn.owes_reading(outbox);
+        let somebody = conn.is_somebody();
         if matches!(incoming, Incoming::Nothing | Incoming::Heartbeat) {
             return;
         }

@@ -534,6 +534,10 @@ impl Hub {
             if !conn.endpoint.has_event(shared) || holds(conn, shared) {
                 break;
             }
+            if answers_first(conn, shared) {
+                self.queue.push_back(Output::Transmit(id));
+                break;
+            }
             match conn.endpoint.poll_output(shared) {
                 Some(InnerOutput::Event(event)) => self.told(id, event),
                 Some(_) | None => break,
@@ -560,12 +564,21 @@ impl Hub {
             return;
         };
         conn.flags.dirty = false;
+        if !conn.inbox.is_empty() {
+            // It may have read by now what these waited for.
+            self.proceed(id);
+        }
         loop {
             let Some((shared, conn)) = self.enter(id) else {
                 return;
             };
-            let output = if holds(conn, shared) {
-                conn.endpoint.flush(shared).then_some(InnerOutput::Transmit)
+            let output = if answers_first(conn, shared) {
+                self.queue.push_back(Output::Transmit(id));
+                // Its end comes when that is done.
+                self.touch(id);
+                break;
+            } else if holds(conn, shared) {
+                None
             } else {
                 conn.endpoint.poll_output(shared)
             };
@@ -613,6 +626,12 @@ impl Hub {
             self.gate.leave(conn.address);
         }
     }
+}
+
+/// Makes answers to what came before the end of a connection visible; whether
+/// there are any, which go out before the end is dealt with.
+fn answers_first(conn: &mut Conn, shared: &mut Shared) -> bool {
+    !shared.has_events() && conn.endpoint.ends_softly() && conn.endpoint.flush(shared)
 }
 
 /// Whether the end of a connection waits for answers to what came before it.

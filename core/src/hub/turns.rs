@@ -96,10 +96,11 @@ impl Hub {
         self.pump(id);
     }
 
-    /// Goes on with what waited for a turn.
+    /// Goes on with what waited for a turn, or for answers to be read.
     pub(super) fn proceed(&mut self, id: ConnId) {
         while let Some(conn) = self.conns.get_mut(id) {
-            if conn.turn.is_some() {
+            let route = &self.routes[usize::from(conn.route.unwrap_or_default())].route;
+            if conn.turn.is_some() || conn.owes_reading(&route.outbox) {
                 return;
             }
             let Some((len, incoming)) = conn.inbox.pop_front() else {

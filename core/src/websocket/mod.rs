@@ -136,7 +136,7 @@ impl WebSocket {
     /// # Errors
     ///
     /// [`TlsError`](crate::tls::TlsError) when the URL is `wss://` and
-    /// [`Config::client_tls`] is not set, or the host is no name that a
+    /// `Config::client_tls` is not set, or the host is no name that a
     /// certificate could prove. Without feature `tls`, every `wss://` URL is
     /// an error.
     pub fn client(
@@ -321,7 +321,7 @@ impl fmt::Debug for WebSocket {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum ClientError {
-    /// `wss://` without [`Config::client_tls`], or without feature `tls`.
+    /// `wss://` without `Config::client_tls`, or without feature `tls`.
     NoTls,
     /// TLS could not be set up.
     #[cfg(feature = "tls")]

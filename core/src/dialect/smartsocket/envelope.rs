@@ -252,8 +252,6 @@ pub(super) fn encode(context: Context<'_>, what: &Outgoing<'_>) -> Option<String
         ),
         Outgoing::Ping => with("ping", Object::new().number("timestamp", context.unix_ms)),
         Outgoing::Pong { .. } => with("pong", Object::new().number("timestamp", context.unix_ms)),
-        Outgoing::RoomJoined { room } => with("room_joined", Object::new().text("room", room)),
-        Outgoing::RoomLeft { room } => with("room_left", Object::new().text("room", room)),
         Outgoing::RoomMessage { room, text, from } => with(
             "room_message",
             Object::new()
@@ -282,7 +280,12 @@ pub(super) fn encode(context: Context<'_>, what: &Outgoing<'_>) -> Option<String
                 .text("code", code.as_str()),
         ),
         Outgoing::Error(failure) => with("error", complaint(failure)),
-        Outgoing::MessageAck { .. } | Outgoing::Broker { .. } | Outgoing::Raw(_) => None,
+        // A client learns that it is in a room from the application, if at all.
+        Outgoing::RoomJoined { .. }
+        | Outgoing::RoomLeft { .. }
+        | Outgoing::MessageAck { .. }
+        | Outgoing::Broker { .. }
+        | Outgoing::Raw(_) => None,
     }
 }
 
