@@ -9,6 +9,9 @@
 //! callgrind, which a busy machine does not change, and guards them.
 #![allow(missing_docs)]
 
+#[path = "turns/hub.rs"]
+mod hub;
+
 use std::env;
 use std::hint::black_box;
 use std::process::ExitCode;
@@ -40,6 +43,11 @@ const CASES: &[Case] = &[
     }),
     ("upgrade", upgrade),
     ("ping", ping),
+    ("hub-event-unheard", hub::unheard),
+    ("hub-event-heard", hub::heard),
+    ("hub-event-asked", hub::asked),
+    ("hub-room-1", || hub::room(1)),
+    ("hub-room-500", || hub::room(500)),
 ];
 
 fn main() -> ExitCode {

@@ -87,7 +87,9 @@ impl Client {
                         Opened::Message(message) => {
                             String::from_utf8(message.as_bytes().to_vec()).unwrap()
                         }
-                        other => format!("{other:?}"),
+                        other @ (Opened::Ready | Opened::Invited | Opened::Bye) => {
+                            format!("{other:?}")
+                        }
                     }
                 }
             })

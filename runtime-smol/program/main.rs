@@ -9,12 +9,14 @@ mod application;
 mod bench;
 mod connect;
 mod explain;
+mod keygen;
 mod logging;
 mod output;
 mod payload;
 mod process;
 mod report;
 mod routes;
+mod script;
 mod serve;
 mod settings;
 mod target;
@@ -30,6 +32,7 @@ const EXAMPLES: &str = "\
 Examples:
   smartsocket serve                                  a server on ws://127.0.0.1:3000, echo on /echo
   smartsocket check smartsocket.toml                 what a configuration comes to
+  smartsocket keygen                                 a key for encrypted sessions
   smartsocket connect 127.0.0.1:3000/echo            talk to it, line by line
   echo hi | smartsocket connect ws://127.0.0.1:3000/echo
   smartsocket bench 127.0.0.1:3000/echo -c 50        how fast is it
@@ -71,6 +74,8 @@ enum Command {
     Check(settings::Check),
     /// Write the JSON schema of configuration files
     Schema(settings::Schema),
+    /// Make a key for encrypted sessions: 32 random bytes in base64
+    Keygen(keygen::Keygen),
     /// Connect to a server: lines of stdin go out, messages come to stdout
     Connect(connect::Connect),
     /// Measure how fast a server echoes
@@ -87,6 +92,7 @@ fn main() -> ExitCode {
         | Command::Serve(_)
         | Command::Check(_)
         | Command::Schema(_)
+        | Command::Keygen(_)
         | Command::Bench(_)
         | Command::Torture(_) => cli.log,
     };
@@ -96,6 +102,7 @@ fn main() -> ExitCode {
         Command::Serve(serve) => serve.run(),
         Command::Check(check) => check.run(),
         Command::Schema(schema) => schema.run(),
+        Command::Keygen(keygen) => keygen.run(),
         Command::Connect(connect) => connect.run(),
         Command::Bench(bench) => bench.run(),
         Command::Torture(torture) => torture.run(),

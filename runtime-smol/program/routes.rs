@@ -8,6 +8,7 @@ use serde::Serialize;
 use smartsocket_smol::http::{Request, Response};
 use smartsocket_smol::{Accept, Decision, Ticket};
 
+use crate::script;
 use crate::settings::Settings;
 
 /// The page on `/`.
@@ -67,7 +68,10 @@ impl Status {
         let response = match path {
             "/" if reading => page(),
             "/healthz" if reading => self.health(connections),
-            "/" | "/healthz" => not_allowed("GET, HEAD"),
+            path if script::PATHS.contains(&path) && reading => client(request),
+            path if matches!(path, "/" | "/healthz") || script::PATHS.contains(&path) => {
+                not_allowed("GET, HEAD")
+            }
             _ if path == &*self.rnode && method == "GET" => {
                 error(400, "WebSocket upgrade required")
             }
@@ -123,6 +127,16 @@ fn page() -> Response {
     )
 }
 
+/// The client for browsers, one of its files.
+fn client(request: &Request) -> Response {
+    let (response, headers) = script::file(request).expect("the path is of a file");
+    let headers: Vec<_> = headers
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    with(response, &headers)
+}
+
 fn upgrade_required() -> Response {
     with(
         error(426, "this is a WebSocket: connect to it with one"),
@@ -167,7 +181,7 @@ fn with(mut response: Response, headers: &[(&str, &str)]) -> Response {
     for (name, value) in headers.iter().chain(always) {
         response = response
             .header(name, value)
-            .expect("names and values are constants of this file");
+            .expect("names and values are constants of this program");
     }
     response
 }

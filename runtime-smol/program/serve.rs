@@ -31,6 +31,8 @@ WebSocket paths:
 HTTP paths:
   /                   console page for trying it in a browser
   /healthz            {\"status\":\"ok\",...}
+  /smartsocket.js     client for browsers and Node, a module; /smartsocket.d.ts its types
+  /client.js          the same as a plain script: window.SmartSocket
   /metrics            figures, as JSON or for Prometheus
   /websocket/rooms    rooms and clients of /rnode; see the README
 

@@ -51,7 +51,7 @@ pub use smartsocket_core::websocket::{
 };
 pub use smartsocket_core::{
     Bytes, CloseCode, Config, Fault, IntoJson, Json, Message, RateLimit, Refused, SendError,
-    Utf8Bytes, deflate, dialect, http, hub,
+    Utf8Bytes, crypt, deflate, dialect, http, hub,
 };
 pub use split::{Receiver, Sender};
 pub use stream::Stream;

@@ -4,6 +4,7 @@
 mod bench;
 mod config;
 mod connect;
+mod secrecy;
 mod serve;
 mod support;
 mod tls;

@@ -127,6 +127,64 @@ fn the_page_is_guarded() {
 }
 
 #[test]
+fn the_browser_client_can_be_loaded_from_elsewhere_and_kept() {
+    for shards in ["1", "2"] {
+        let server = Server::start(&["--shards", shards]);
+        let mut tags = Vec::new();
+        for (path, kind, part) in [
+            (
+                "/smartsocket.js",
+                "text/javascript; charset=utf-8",
+                "\nexport { SmartSocketClient, ",
+            ),
+            (
+                "/smartsocket.d.ts",
+                "application/typescript; charset=utf-8",
+                "\nexport default SmartSocketClient;",
+            ),
+            (
+                "/client.js",
+                "text/javascript; charset=utf-8",
+                "globalThis.SmartSocket = ",
+            ),
+        ] {
+            let file = server.request("GET", path);
+            assert_eq!(file.status(), 200);
+            assert!(file.body.contains(part), "{path}");
+            for (name, value) in [
+                ("content-type", kind),
+                ("cache-control", "no-cache"),
+                ("access-control-allow-origin", "*"),
+                ("cross-origin-resource-policy", "cross-origin"),
+                ("x-content-type-options", "nosniff"),
+            ] {
+                assert_eq!(file.header(name), Some(value), "{path} {name}");
+            }
+            assert_eq!(server.request("GET", &format!("{path}?v=1")).status(), 200);
+            let tag = file.header("etag").unwrap().to_owned();
+            let again = |tag: &str| {
+                server.http(&format!(
+                    "GET {path} HTTP/1.1\r\nHost: {}\r\nIf-None-Match: {tag}\r\n\r\n",
+                    server.place
+                ))
+            };
+            for known in [&*tag, "*", &format!("\"0\", W/{tag}")] {
+                let kept = again(known);
+                assert_eq!((kept.status(), &*kept.body), (304, ""), "{known}");
+                assert_eq!(kept.header("etag"), Some(&*tag));
+            }
+            assert_eq!(again("\"0\"").body, file.body);
+            let head = server.request("HEAD", path);
+            assert_eq!((head.status(), &*head.body), (200, ""));
+            assert_eq!(head.header("etag"), Some(&*tag));
+            assert!(matches!(server.request("DELETE", path).status(), 405 | 411));
+            assert!(!tags.contains(&tag));
+            tags.push(tag);
+        }
+    }
+}
+
+#[test]
 fn what_is_not_there_is_told_in_json() {
     let server = Server::start(&[]);
     for (method, path, status) in [

@@ -8,8 +8,8 @@ use smartsocket_smol::dialect::{Dialect, SmartSocket};
 use smartsocket_smol::http::{ApiConfig, Origins};
 use smartsocket_smol::hub::{Auth, Heartbeat, HubConfig, Overflow, Route};
 
-use super::Settings;
 use super::value::{Rate, Secret};
+use super::{Settings, encryption};
 
 /// How long a client may take to name its key in a message.
 const KEY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -51,6 +51,8 @@ impl Settings {
                 timeout: KEY_TIMEOUT,
             };
         }
+        // What it is refused for was told before.
+        route.encryption = encryption::read(self).expect("judged when it was read");
         self.limit_events(&mut route);
         let timeout = self.connection_timeout.filter(|timeout| !timeout.is_zero());
         if timeout.is_some() {

@@ -145,7 +145,7 @@ impl Loaded {
                 wrong(one, &format_args!("needs {} as well", self.named(other)));
             }
         }
-        if let Err((name, text)) = encryption::check(settings) {
+        if let Err((name, text)) = encryption::read(settings) {
             wrong(name, &text);
         }
         for (name, secrets) in [

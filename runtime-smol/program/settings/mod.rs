@@ -48,6 +48,7 @@ pub(crate) struct Settings {
     api_keys: Vec<Secret>,
     enable_encryption: Option<bool>,
     encryption_key: Option<Secret>,
+    encryption_keys: Vec<Secret>,
     encryption_algorithm: String,
     pub(crate) ignis: Ignis,
     pub(crate) mb: Mb,
@@ -119,6 +120,7 @@ impl Default for Settings {
             api_keys: Vec::new(),
             enable_encryption: None,
             encryption_key: None,
+            encryption_keys: Vec::new(),
             encryption_algorithm: "aes-256-cbc".into(),
             ignis: Ignis {
                 path: "/ws".into(),

@@ -125,6 +125,7 @@ pub(crate) static NAMES: LazyLock<Vec<Names>> = LazyLock::new(|| {
             // What platforms and the documents call them.
             "port" => "PORT".into(),
             "encryptionKey" => "ENCRYPTION_KEY".into(),
+            "encryptionKeys" => "ENCRYPTION_KEYS".into(),
             _ => format!("SMARTSOCKET_{}", flag.replace('-', "_").to_uppercase()),
         };
         Names { flag, variable }
@@ -310,14 +311,20 @@ pub(crate) const ROWS: &[Row] = &[
     maybe(
         "encryptionKey",
         Kind::Secret,
-        "The key of that: 32 bytes in base64",
+        "The key of that: 32 bytes in base64 or hexadecimal, as `smartsocket keygen` makes them",
         "no encryption",
         |s| Slot::MaybeSecret(&mut s.encryption_key),
     ),
     row(
+        "encryptionKeys",
+        Kind::Secrets,
+        "Older keys that clients may still have, up to 3",
+        |s| Slot::Secrets(&mut s.encryption_keys),
+    ),
+    row(
         "encryptionAlgorithm",
         Kind::Choice(&["aes-256-cbc", "aes-256-gcm"]),
-        "How to encrypt",
+        "How to encrypt, if the client can do both",
         |s| Slot::Text(&mut s.encryption_algorithm),
     ),
     row(

@@ -1,10 +1,7 @@
-// ws on Node: `node node_ws.mjs PORT [--deflate]`. The package is the one that
-// the interop tests install; ws itself uses bufferutil where that is there.
+// ws on Node: `node node_ws.mjs PORT [--deflate]`. ws itself uses bufferutil
+// where that is there.
 
-import { createRequire } from 'node:module'
-
-const require = createRequire(new URL('../../interop/', import.meta.url))
-const { WebSocketServer } = require('ws')
+import { WebSocketServer } from 'ws'
 
 const [port, ...options] = process.argv.slice(2)
 const server = new WebSocketServer({

@@ -61,6 +61,14 @@ fn build(children: &Children, source: &Source) -> Result<PathBuf, Box<dyn Error>
                 .args(["-p", package, "--bin", name]);
             (name.to_owned(), package)
         }
+        Source::Program => {
+            command
+                .arg("--manifest-path")
+                .arg(root().join("Cargo.toml"))
+                .args(["-p", "smartsocket", "--bin", "smartsocket"]);
+            ("smartsocket".to_owned(), "smartsocket")
+        }
+        Source::Node => return install(children),
         Source::Given => return Err("nothing to build".into()),
     };
     eprintln!("building {name}");
@@ -82,4 +90,25 @@ fn build(children: &Children, source: &Source) -> Result<PathBuf, Box<dyn Error>
     fs::copy(executable, &new)?;
     fs::rename(&new, &copy)?;
     Ok(copy.canonicalize()?)
+}
+
+/// Installs the packages of the peers on Node.
+fn install(children: &Children) -> Result<PathBuf, Box<dyn Error>> {
+    let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers");
+    // The lock file of a finished installation, to notice changed versions.
+    let lock = fs::read(peers.join("package-lock.json"))?;
+    let installed = peers.join("node_modules/.installed");
+    if fs::read(&installed).ok().as_ref() != Some(&lock) {
+        eprintln!("installing the peers on Node");
+        let mut command = Command::new("npm");
+        command
+            .args(["ci", "--silent", "--no-audit", "--no-fund"])
+            .current_dir(&peers)
+            .stderr(Stdio::inherit());
+        if !children.output(&mut command)?.0.success() {
+            return Err("npm cannot install the peers".into());
+        }
+        fs::write(installed, lock)?;
+    }
+    Ok("node".into())
 }

@@ -136,7 +136,7 @@ impl Machine {
             ));
         }
         if cfg!(debug_assertions) {
-            doubts.push("bench-echo is not a release build".into());
+            doubts.push("this is not a release build".into());
         }
         doubts
     }

@@ -9,16 +9,17 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::Args;
 use crate::children::Children;
 use crate::noise::{Machine, Noise, Ticks};
-use crate::servers::{CEILING, LOAD_CORE, Running, Server, pinned};
+use crate::servers::{LOAD_CORE, Running, Server, Source, pinned};
 use crate::syscalls::Counter;
 use crate::workloads::{Kind, Workload};
+use crate::{Args, Suite};
 
 /// What is to be done.
 #[derive(Debug)]
 pub(crate) struct Plan {
+    suite: Suite,
     pub(crate) servers: Vec<Server>,
     workloads: Vec<Workload>,
     /// Servers were asked for by name.
@@ -53,6 +54,8 @@ pub(crate) struct Round {
 /// Everything that came out.
 #[derive(Debug, Serialize)]
 pub(crate) struct Results {
+    #[serde(skip)]
+    pub(crate) suite: Suite,
     pub(crate) machine: Machine,
     /// Seconds.
     pub(crate) duration: f64,
@@ -79,6 +82,7 @@ impl Results {
 
 impl Plan {
     pub(crate) fn new(
+        suite: Suite,
         args: &Args,
         servers: Vec<Server>,
         workloads: Vec<Workload>,
@@ -107,7 +111,7 @@ impl Plan {
         let servers = servers
             .into_iter()
             .filter(|server| {
-                (!named || server.name == CEILING || args.only.contains(&server.name))
+                (!named || server.name == suite.base() || args.only.contains(&server.name))
                     && workloads
                         .iter()
                         .any(|workload| server.takes(workload, named))
@@ -119,6 +123,7 @@ impl Plan {
             (args.rounds, args.duration, Duration::from_millis(200))
         };
         Ok(Self {
+            suite,
             servers,
             workloads,
             named,
@@ -138,6 +143,7 @@ impl Plan {
             .map(|server| server.start(children))
             .collect::<Result<Vec<_>, _>>()?;
         let mut results = Results {
+            suite: self.suite,
             machine: Machine::look(),
             duration: self.duration.as_secs_f64(),
             versions: versions(&self.servers)?,
@@ -241,7 +247,8 @@ impl Plan {
             Ok((calls, figures?))
         };
         let (mut calls, figures) = counted(workload)?;
-        if workload.kind != Kind::Storm {
+        // Opening is what a storm is, and next to nothing beside a fan-out.
+        if !matches!(workload.kind, Kind::Storm | Kind::Publish | Kind::Say) {
             let (opening, _) = counted(&workload.opening())?;
             calls -= opening;
         }
@@ -258,11 +265,18 @@ impl Plan {
     ) -> Result<BTreeMap<String, f64>, Box<dyn Error>> {
         let Running { id, port } = running;
         let proto = if server.raw() { "raw" } else { "ws" };
+        // What is in flight to so many is a while's work.
+        let wide = matches!(workload.kind, Kind::Publish | Kind::Say);
+        let duration = match wide && workload.connections >= 10_000 {
+            true => self.duration * 4,
+            false => self.duration,
+        };
         let mut command = pinned(LOAD_CORE, &self.loadgen);
         command
             .args(["--url", &format!("ws://127.0.0.1:{port}/")])
             .args(["--server-pid", &id.to_string(), "--proto", proto])
-            .args(["--duration", &self.duration.as_secs_f64().to_string()])
+            .args(["--language", server.language(workload)])
+            .args(["--duration", &duration.as_secs_f64().to_string()])
             .args(["--warmup", &self.warmup.as_secs_f64().to_string()])
             .args(workload.options())
             .stderr(Stdio::inherit());
@@ -304,7 +318,7 @@ fn record(
     }
 }
 
-/// What the lock file says of the packages that are measured.
+/// The versions of the packages that are measured.
 fn versions(servers: &[Server]) -> Result<BTreeMap<String, String>, Box<dyn Error>> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.lock");
     let lock = std::fs::read_to_string(path)?;
@@ -313,8 +327,20 @@ fn versions(servers: &[Server]) -> Result<BTreeMap<String, String>, Box<dyn Erro
         let (_, rest) = lock.split_once(&begin)?;
         Some(rest.split('"').next()?.to_owned())
     };
-    let packages = servers.iter().filter_map(|server| server.of);
-    Ok(packages
-        .filter_map(|package| Some((package.to_owned(), version(package)?)))
-        .collect())
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/package.json");
+    let manifest: Value = serde_json::from_str(&std::fs::read_to_string(path)?)?;
+    let on_node = |package: &str| {
+        let version = manifest["dependencies"][package].as_str()?;
+        Some(version.to_owned())
+    };
+    let packages = servers.iter().filter_map(|server| {
+        let package = server.of?;
+        let version = if server.source == Source::Node {
+            on_node(package)
+        } else {
+            version(package)
+        };
+        Some((package.to_owned(), version?))
+    });
+    Ok(packages.collect())
 }

@@ -1,7 +1,8 @@
 //! Tables in Markdown.
 
+use crate::Suite;
 use crate::plan::{Results, Run};
-use crate::servers::{CEILING, Server};
+use crate::servers::Server;
 use crate::workloads::{Kind, Workload};
 
 /// What `--list` says.
@@ -19,7 +20,7 @@ pub(crate) fn list(servers: &[Server], workloads: &[Workload]) {
 /// All tables.
 pub(crate) fn print(results: &Results) {
     let machine = &results.machine;
-    println!("# Echo servers beside each other\n");
+    println!("# {}\n", results.suite.title());
     println!(
         "{}, {} cores, Linux {}; {} s per server and round.\n",
         machine.processor, machine.cores, machine.kernel, results.duration
@@ -37,15 +38,28 @@ pub(crate) fn print(results: &Results) {
     for workload in &results.workloads {
         table(results, workload);
     }
-    overview(results, "Ratio to the ceiling", ratio, |ratio| {
-        format!("{ratio:.2}")
-    });
+    let base = results.suite.base();
+    overview(
+        results,
+        &format!("Messages per second, to those of {base}"),
+        ratio,
+        ratio_text,
+    );
+    if results.suite == Suite::Realtime {
+        overview(
+            results,
+            &format!("Server CPU per message, to that of {base}"),
+            cpu_ratio,
+            ratio_text,
+        );
+    }
     overview(
         results,
         "Server CPU, us per message (minimum)",
         cpu,
         significant,
     );
+    interest(results);
     if let Some(counter) = results.counter {
         let title = format!("System calls per message ({counter})");
         overview(results, &title, calls, |calls| format!("{calls:.2}"));
@@ -55,17 +69,37 @@ pub(crate) fn print(results: &Results) {
 fn table(results: &Results, workload: &Workload) {
     println!("## {}: {}\n", workload.name, workload.describe());
     let columns: &[(&str, Column)] = match workload.kind {
+        Kind::Joined => &[
+            ("bytes per connection", bytes),
+            ("ratio", |of| of.to_base("server_rss_bytes_per_connection")),
+            ("CPU us per open", |of| of.median("server_cpu_us_per_open")),
+            ("idle CPU %", |of| of.median("server_idle_cpu_pct")),
+        ],
         Kind::Idle | Kind::Touched => &[
-            ("bytes per connection", |of| {
-                of.median("server_rss_bytes_per_connection")
-            }),
+            ("bytes per connection", bytes),
             ("CPU us per open", |of| of.median("server_cpu_us_per_open")),
             ("idle CPU %", |of| of.median("server_idle_cpu_pct")),
         ],
         Kind::Echo | Kind::Scale | Kind::Deflate | Kind::Storm => &[
-            ("ratio", |of| of.ratio()),
+            ("ratio", ratio),
             ("per second", |of| of.median("messages_per_s")),
             ("CPU us min", |of| of.minimum("server_cpu_us_per_message")),
+            ("CPU us median", |of| of.median("server_cpu_us_per_message")),
+            ("p50 us", |of| of.median("latency_us_p50")),
+            ("p99.9 us", |of| of.median("latency_us_p999")),
+            ("loadgen CPU %", |of| of.median("loadgen_cpu_pct")),
+        ],
+        Kind::Publish
+        | Kind::Say
+        | Kind::Ack
+        | Kind::Events
+        | Kind::Rooms
+        | Kind::Heard
+        | Kind::Unheard => &[
+            ("CPU ratio", cpu_ratio),
+            ("ratio", ratio),
+            ("per second", |of| of.median("messages_per_s")),
+            ("CPU us min", cpu),
             ("CPU us median", |of| of.median("server_cpu_us_per_message")),
             ("p50 us", |of| of.median("latency_us_p50")),
             ("p99.9 us", |of| of.median("latency_us_p999")),
@@ -86,7 +120,7 @@ fn table(results: &Results, workload: &Workload) {
         let cells: Vec<_> = columns
             .iter()
             .map(|(name, column)| match column(&of) {
-                Some(value) if *name == "ratio" => format!("{value:.2}"),
+                Some(value) if name.ends_with("ratio") => ratio_text(value),
                 Some(value) => significant(value),
                 None => "-".into(),
             })
@@ -148,6 +182,37 @@ fn overview(results: &Results, title: &str, column: Column, show: fn(f64) -> Str
     println!();
 }
 
+/// What an event costs that nobody listens to, beside one that is heard.
+fn interest(results: &Results) {
+    let of_kind = |kind| {
+        let mut workloads = results.workloads.iter();
+        workloads.find(|workload| workload.kind == kind)
+    };
+    let (Some(heard), Some(unheard)) = (of_kind(Kind::Heard), of_kind(Kind::Unheard)) else {
+        return;
+    };
+    println!("## Events that nobody listens to\n");
+    head(
+        "server",
+        &["heard, CPU us", "unheard, CPU us", "CPU saved %"],
+    );
+    for server in &results.servers {
+        let cost = |workload| {
+            cpu(&Of {
+                results,
+                workload,
+                server,
+            })
+        };
+        if let (Some(heard), Some(unheard)) = (cost(heard), cost(unheard)) {
+            let saved = 100.0 * (1.0 - unheard / heard);
+            let cells = [heard, unheard, saved].map(significant);
+            println!("| {server} | {} |", cells.join(" | "));
+        }
+    }
+    println!();
+}
+
 fn head(first: &str, names: &[&str]) {
     println!("| {first} | {} |", names.join(" | "));
     println!("|---|{}", "--:|".repeat(names.len()));
@@ -166,7 +231,19 @@ fn significant(value: f64) -> String {
 type Column = fn(&Of<'_>) -> Option<f64>;
 
 fn ratio(of: &Of<'_>) -> Option<f64> {
-    of.ratio()
+    of.to_base("messages_per_s")
+}
+
+fn ratio_text(ratio: f64) -> String {
+    format!("{ratio:.2}")
+}
+
+fn cpu_ratio(of: &Of<'_>) -> Option<f64> {
+    of.to_base("server_cpu_us_per_message")
+}
+
+fn bytes(of: &Of<'_>) -> Option<f64> {
+    of.median("server_rss_bytes_per_connection")
 }
 
 fn cpu(of: &Of<'_>) -> Option<f64> {
@@ -215,18 +292,17 @@ impl Of<'_> {
         self.values(name).first().copied()
     }
 
-    /// The median of what it had in each round to what the ceiling had in it.
-    fn ratio(&self) -> Option<f64> {
-        const RATE: &str = "messages_per_s";
-        let ceiling = Of {
-            server: CEILING,
+    /// The median of what it had in each round to what the base had in it.
+    fn to_base(&self, name: &str) -> Option<f64> {
+        let base = Of {
+            server: self.results.suite.base(),
             ..*self
         };
         let mut ratios: Vec<f64> = self
             .runs()
             .filter_map(|run| {
-                let same = ceiling.runs().find(|other| other.round == run.round)?;
-                Some(run.figures.get(RATE)? / same.figures.get(RATE)?)
+                let same = base.runs().find(|other| other.round == run.round)?;
+                Some(run.figures.get(name)? / same.figures.get(name)?)
             })
             .collect();
         ratios.sort_by(f64::total_cmp);

@@ -9,10 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::children::Children;
 use crate::workloads::{Kind, Workload};
-use crate::{Args, cache, root};
-
-/// The name of the ceiling.
-pub(crate) const CEILING: &str = "rawecho";
+use crate::{Peer, cache, root};
 
 /// A server to measure.
 #[derive(Clone, Debug)]
@@ -22,10 +19,12 @@ pub(crate) struct Server {
     /// The package whose version names what is measured.
     pub(crate) of: Option<&'static str>,
     /// What follows the program; `{port}` is replaced.
-    options: Vec<String>,
-    speaks: Speaks,
+    pub(crate) options: Vec<String>,
+    pub(crate) speaks: Speaks,
+    /// How many it takes at a time.
+    pub(crate) connections: usize,
     /// The cores it may use.
-    cores: &'static str,
+    pub(crate) cores: &'static str,
     /// Filled in once it is built.
     pub(crate) program: PathBuf,
 }
@@ -44,172 +43,68 @@ pub(crate) enum Source {
         package: &'static str,
         name: &'static str,
     },
+    /// The program of this project.
+    Program,
+    /// A script on Node.
+    Node,
     /// There already.
     Given,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Speaks {
+pub(crate) enum Speaks {
     /// No WebSocket at all.
     Raw,
     Plain,
     Deflate,
     /// Takes part in the scaling loads only.
     Scaling,
+    /// What comes to /pub goes to all on /sub.
+    Publishing,
+    /// The same on Engine.IO.
+    Engineio,
+    /// SmartSocket's events, and /pub and /sub.
+    Smartsocket,
+    /// Socket.IO's events.
+    Socketio,
 }
 
 /// The core of the servers, and the other one.
 const SERVER_CORE: &str = "0";
-const BOTH_CORES: &str = "0,1";
+pub(crate) const BOTH_CORES: &str = "0,1";
 pub(crate) const LOAD_CORE: &str = "1";
 
 impl Server {
-    /// Every server there is, in the order of the tables.
-    pub(crate) fn all(args: &Args) -> Result<Vec<Self>, Box<dyn Error>> {
-        let new = |name: &str, source, of, options: &[&str], speaks| Self {
+    pub(crate) fn new(
+        name: &str,
+        source: Source,
+        of: Option<&'static str>,
+        options: &[&str],
+        speaks: Speaks,
+    ) -> Self {
+        Self {
             name: name.into(),
             source,
             of,
             options: options.iter().map(|option| (*option).into()).collect(),
             speaks,
+            connections: usize::MAX,
             cores: SERVER_CORE,
             program: PathBuf::new(),
-        };
-        let raw = Source::Binary {
-            package: "loadgen",
-            name: CEILING,
-        };
-        let mut all = vec![new(CEILING, raw, None, &["{port}"], Speaks::Raw)];
-
-        let example = |package, example, features| Source::Example {
-            package,
-            example,
-            features,
-        };
-        let address = "127.0.0.1:{port}";
-        let deflate = "--deflate";
-        let epoll = example("smartsocket-core", "epoll_echo", "std");
-        let smol = example("smartsocket-smol", "echo", "");
-        let smol_zlib = example("smartsocket-smol", "echo", "zlib-rs");
-        let threads = example("smartsocket-std", "echo", "");
-        let threads_zlib = example("smartsocket-std", "echo", "zlib-rs");
-        all.extend([
-            new("epoll", epoll, None, &[address], Speaks::Plain),
-            new("smol", smol.clone(), None, &[address], Speaks::Plain),
-            new("std", threads, None, &[address], Speaks::Plain),
-            new(
-                "smol-deflate",
-                smol_zlib,
-                None,
-                &[address, deflate],
-                Speaks::Deflate,
-            ),
-            new(
-                "smol-deflate-miniz",
-                smol.clone(),
-                None,
-                &[address, deflate],
-                Speaks::Deflate,
-            ),
-            new(
-                "std-deflate",
-                threads_zlib,
-                None,
-                &[address, deflate],
-                Speaks::Deflate,
-            ),
-        ]);
-        all.push(Self {
-            cores: BOTH_CORES,
-            ..new(
-                "smol-2",
-                smol,
-                None,
-                &[address, "--shards", "2"],
-                Speaks::Scaling,
-            )
-        });
-
-        let peer = |name, library, option: &str, speaks| {
-            let package = match library {
-                "soketto" => "peer-soketto",
-                _ => "peers",
-            };
-            let source = Source::Binary {
-                package,
-                name: library,
-            };
-            let options = ["{port}", option];
-            let options = &options[..if option.is_empty() { 1 } else { 2 }];
-            new(name, source, Some(library), options, speaks)
-        };
-        let batch = "--batch";
-        all.extend([
-            peer("tokio-tungstenite", "tokio-tungstenite", "", Speaks::Plain),
-            peer(
-                "tokio-tungstenite-tuned",
-                "tokio-tungstenite",
-                batch,
-                Speaks::Plain,
-            ),
-            peer("tungstenite-threads", "tungstenite", "", Speaks::Plain),
-            peer("fastwebsockets", "fastwebsockets", "", Speaks::Plain),
-            peer("tokio-websockets", "tokio-websockets", "", Speaks::Plain),
-            peer(
-                "tokio-websockets-batch",
-                "tokio-websockets",
-                batch,
-                Speaks::Plain,
-            ),
-            peer("yawc", "yawc", "", Speaks::Plain),
-            peer("yawc-batch", "yawc", batch, Speaks::Plain),
-            peer("yawc-deflate", "yawc", deflate, Speaks::Deflate),
-            peer("sockudo-ws", "sockudo-ws", "", Speaks::Plain),
-            peer("sockudo-ws-batch", "sockudo-ws", batch, Speaks::Plain),
-            peer("sockudo-ws-deflate", "sockudo-ws", deflate, Speaks::Deflate),
-            peer("soketto-smol", "soketto", "", Speaks::Plain),
-            peer("soketto-smol-deflate", "soketto", deflate, Speaks::Deflate),
-        ]);
-        if root().join("tests/interop/node_modules/ws").exists() {
-            let script = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/node_ws.mjs");
-            let node = |name, options: &[&str], speaks| Self {
-                program: "node".into(),
-                ..new(name, Source::Given, None, options, speaks)
-            };
-            all.extend([
-                node("node-ws", &[script, "{port}"], Speaks::Plain),
-                node(
-                    "node-ws-deflate",
-                    &[script, "{port}", deflate],
-                    Speaks::Deflate,
-                ),
-            ]);
-        } else {
-            eprintln!("without node-ws, which tests/setup installs");
         }
+    }
 
-        for (peers, speaks) in [
-            (&args.peer, Speaks::Plain),
-            (&args.deflate_peer, Speaks::Deflate),
-        ] {
-            for peer in peers {
-                let mut words = shlex::split(&peer.command)
-                    .ok_or_else(|| format!("cannot read the command {:?}", peer.command))?
-                    .into_iter();
-                let program = words.next().ok_or("an empty command")?;
-                all.push(Self {
-                    program: program.into(),
-                    options: words.collect(),
-                    ..new(&peer.name, Source::Given, None, &[], speaks)
-                });
-            }
-        }
-        let mut names: Vec<_> = all.iter().map(|server| &server.name).collect();
-        names.sort();
-        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(format!("two servers are named {}", twice[0]).into());
-        }
-        Ok(all)
+    /// One that the command line names.
+    pub(crate) fn given(peer: &Peer, speaks: Speaks) -> Result<Self, Box<dyn Error>> {
+        let mut words = shlex::split(&peer.command)
+            .ok_or_else(|| format!("cannot read the command {:?}", peer.command))?
+            .into_iter();
+        let program = words.next().ok_or("an empty command")?;
+        Ok(Self {
+            program: program.into(),
+            options: words.collect(),
+            ..Self::new(&peer.name, Source::Given, None, &[], speaks)
+        })
     }
 
     /// Whether it is one of this project.
@@ -220,7 +115,13 @@ impl Server {
     /// Whether `workload` is for it. Of the scaling loads, peers have those
     /// that are asked for by name.
     pub(crate) fn takes(&self, workload: &Workload, named: bool) -> bool {
+        if workload.connections >= self.connections {
+            return false;
+        }
         match self.speaks {
+            Speaks::Publishing | Speaks::Engineio => workload.kind == Kind::Publish,
+            Speaks::Smartsocket => true,
+            Speaks::Socketio => workload.kind != Kind::Publish,
             Speaks::Raw => true,
             Speaks::Scaling => workload.kind == Kind::Scale,
             Speaks::Deflate => workload.kind == Kind::Deflate,
@@ -228,7 +129,33 @@ impl Server {
                 Kind::Deflate => false,
                 Kind::Scale => named || self.ours(),
                 Kind::Echo | Kind::Storm | Kind::Idle | Kind::Touched => true,
+                Kind::Publish
+                | Kind::Say
+                | Kind::Ack
+                | Kind::Events
+                | Kind::Rooms
+                | Kind::Heard
+                | Kind::Unheard
+                | Kind::Joined => false,
             },
+        }
+    }
+
+    /// What the load generator speaks with it.
+    pub(crate) const fn language(&self, workload: &Workload) -> &'static str {
+        match (self.speaks, workload.kind) {
+            (Speaks::Engineio, _) => "engineio",
+            (Speaks::Socketio, _) => "socketio",
+            (Speaks::Smartsocket, Kind::Publish) => "raw",
+            (Speaks::Smartsocket, _) => "smartsocket",
+            (
+                Speaks::Raw
+                | Speaks::Plain
+                | Speaks::Deflate
+                | Speaks::Scaling
+                | Speaks::Publishing,
+                _,
+            ) => "raw",
         }
     }
 
@@ -247,6 +174,10 @@ impl Server {
             Speaks::Plain => "",
             Speaks::Deflate => "deflate",
             Speaks::Scaling => "scale, on both cores",
+            Speaks::Publishing => "publish",
+            Speaks::Engineio => "publish, by Engine.IO",
+            Speaks::Smartsocket => "events as SmartSocket has them, and publish",
+            Speaks::Socketio => "events as Socket.IO has them",
         }
     }
 
@@ -277,6 +208,21 @@ impl Server {
         }
         Ok(Running { id, port })
     }
+}
+
+/// Whether there is Node, and what installs the peers on it.
+pub(crate) fn node() -> bool {
+    let works = |program: &str| {
+        Command::new(program)
+            .arg("--version")
+            .output()
+            .is_ok_and(|output| output.status.success())
+    };
+    let there = works("node") && works("npm");
+    if !there {
+        eprintln!("without the peers on Node: node or npm is not there");
+    }
+    there
 }
 
 /// A server that was started.

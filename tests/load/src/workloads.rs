@@ -24,66 +24,29 @@ pub(crate) enum Kind {
     /// Memory: nothing but the upgrade, or one message on each connection.
     Idle,
     Touched,
+    /// Deliveries of messages as they are, and of events to a room.
+    Publish,
+    Say,
+    /// Events that are acknowledged, and that come back.
+    Ack,
+    Events,
+    /// Joins and leaves.
+    Rooms,
+    /// Events, most of which a handler or nobody hears.
+    Heard,
+    Unheard,
+    /// Memory of connections in a room.
+    Joined,
 }
 
 impl Kind {
     /// Whether the server's memory is what is measured: then it must be new.
     pub(crate) const fn fresh(self) -> bool {
-        matches!(self, Self::Idle | Self::Touched)
+        matches!(self, Self::Idle | Self::Touched | Self::Joined)
     }
 }
 
 impl Workload {
-    pub(crate) fn all() -> Vec<Self> {
-        let new = |name: String, kind, size, connections, pipeline| Self {
-            name,
-            kind,
-            size,
-            connections,
-            pipeline,
-        };
-        let mut all = Vec::new();
-        for (size, connections, pipeline) in [
-            (20, 1, 1),
-            (20, 32, 1),
-            (20, 500, 1),
-            (20, 32, 16),
-            (512, 32, 1),
-            (16 << 10, 1, 1),
-            (16 << 10, 32, 1),
-            (1 << 20, 1, 1),
-            (1 << 20, 32, 1),
-        ] {
-            let length = match size {
-                0x10_0000.. => format!("{}M", size >> 20),
-                0x400.. => format!("{}K", size >> 10),
-                _ => size.to_string(),
-            };
-            let depth = match pipeline {
-                1 => String::new(),
-                depth => format!("p{depth}"),
-            };
-            let name = format!("{length}/{connections}{depth}");
-            all.push(new(name, Kind::Echo, size, connections, pipeline));
-        }
-        for connections in [1, 10, 100, 1_000, 10_000] {
-            let name = format!("scale-{connections}");
-            all.push(new(name, Kind::Scale, 20, connections, 1));
-        }
-        for (name, size) in [("deflate-200", 200), ("deflate-4K", 4 << 10)] {
-            all.push(new(name.into(), Kind::Deflate, size, 32, 1));
-        }
-        all.push(new("storm".into(), Kind::Storm, 20, 1, 1));
-        for (name, kind, size) in [
-            ("idle", Kind::Idle, 20),
-            ("idle-20", Kind::Touched, 20),
-            ("idle-16K", Kind::Touched, 16 << 10),
-        ] {
-            all.push(new(name.into(), kind, size, 10_000, 1));
-        }
-        all
-    }
-
     /// Its connections, without messages.
     pub(crate) fn opening(&self) -> Self {
         Self {
@@ -111,6 +74,28 @@ impl Workload {
             Kind::Storm => "connect, upgrade, echo of 20 B, close, one after the other".into(),
             Kind::Idle => format!("{connections} connections, upgraded only"),
             Kind::Touched => format!("{connections} connections after one echo of {size} B each"),
+            Kind::Publish => {
+                format!("{size} B to {connections} subscribers, {pipeline} messages in flight")
+            }
+            Kind::Say => format!(
+                "event with {size} B to {connections} in a room, {pipeline} events in flight"
+            ),
+            Kind::Ack => format!(
+                "event with {size} B, acknowledged with it, {connections} connection{s}, {pipeline} in flight each"
+            ),
+            Kind::Events => format!(
+                "event with {size} B, which comes back, {connections} connection{s}, {pipeline} in flight each"
+            ),
+            Kind::Rooms => format!(
+                "join a room, leave it, {connections} connection{s}, {pipeline} in flight each"
+            ),
+            Kind::Heard => format!(
+                "16 events with {size} B, of which 15 have a handler that does nothing, {connections} connection{s}"
+            ),
+            Kind::Unheard => format!(
+                "16 events with {size} B, of which 15 have no handler, {connections} connection{s}"
+            ),
+            Kind::Joined => format!("{connections} connections in one room"),
         }
     }
 
@@ -119,7 +104,13 @@ impl Workload {
         let mode = match self.kind {
             Kind::Echo | Kind::Scale | Kind::Deflate => "echo",
             Kind::Storm => "storm",
-            Kind::Idle | Kind::Touched => "idle",
+            Kind::Idle | Kind::Touched | Kind::Joined => "idle",
+            Kind::Publish | Kind::Say => "fanout",
+            Kind::Ack => "ack",
+            Kind::Events => "events",
+            Kind::Rooms => "rooms",
+            Kind::Heard => "heard",
+            Kind::Unheard => "unheard",
         };
         let mut options: Vec<String> = [
             "--mode",
@@ -135,8 +126,19 @@ impl Workload {
         .into();
         match self.kind {
             Kind::Touched => options.push("--touch".into()),
+            Kind::Joined => options.push("--join".into()),
             Kind::Deflate => options.extend(["--payload".into(), "json".into()]),
-            Kind::Echo | Kind::Scale | Kind::Storm | Kind::Idle => {}
+            Kind::Echo
+            | Kind::Scale
+            | Kind::Storm
+            | Kind::Idle
+            | Kind::Publish
+            | Kind::Say
+            | Kind::Ack
+            | Kind::Events
+            | Kind::Rooms
+            | Kind::Heard
+            | Kind::Unheard => {}
         }
         options
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 
-use crate::message::Message;
+use crate::message::{Load, Sends};
 use crate::parser::{Expect, Parser};
 use crate::{Args, Proto};
 
@@ -27,12 +27,14 @@ pub(crate) fn connect(args: &Args, path: &str) -> Result<TcpStream, Box<dyn Erro
     rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO))?;
     stream.set_read_timeout(Some(Duration::from_secs(20)))?;
     if args.proto == Proto::Ws {
-        upgrade(args, path, &mut stream)?;
+        let rest = upgrade(args, path, &mut stream)?;
+        args.language.greet(&mut stream, rest)?;
     }
     Ok(stream)
 }
 
-fn upgrade(args: &Args, path: &str, stream: &mut TcpStream) -> Result<(), Box<dyn Error>> {
+/// Gives back what came after the response head.
+fn upgrade(args: &Args, path: &str, stream: &mut TcpStream) -> Result<Vec<u8>, Box<dyn Error>> {
     let host = &args.url.host;
     let extensions = if args.deflate {
         "Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover\r\n"
@@ -46,23 +48,19 @@ fn upgrade(args: &Args, path: &str, stream: &mut TcpStream) -> Result<(), Box<dy
     stream.write_all(request.as_bytes())?;
     let mut head = Vec::with_capacity(512);
     let mut buffer = [0; 2048];
-    loop {
+    let rest = loop {
         let n = stream.read(&mut buffer)?;
         if n == 0 {
             return Err("closed during the handshake".into());
         }
         head.extend_from_slice(&buffer[..n]);
         if let Some(end) = head.windows(4).position(|window| window == b"\r\n\r\n") {
-            // Nobody has asked for anything yet.
-            if end + 4 != head.len() {
-                return Err("bytes after the response head".into());
-            }
-            break;
+            break head.split_off(end + 4);
         }
         if head.len() > HEAD_LIMIT {
             return Err("response head too long".into());
         }
-    }
+    };
     let head = String::from_utf8_lossy(&head);
     if !head.starts_with("HTTP/1.1 101") {
         let status = head.lines().next().unwrap_or_default();
@@ -81,18 +79,21 @@ fn upgrade(args: &Args, path: &str, stream: &mut TcpStream) -> Result<(), Box<dy
     if args.deflate != extensions.starts_with("permessage-deflate") {
         return Err(format!("the answer to the offered extensions is {extensions:?}").into());
     }
-    Ok(())
+    Ok(rest)
 }
 
 /// Sends one message and waits for its echo, on a blocking stream.
 pub(crate) fn one_echo(
     args: &Args,
     stream: &mut TcpStream,
-    message: &Message,
+    load: &Load,
     expect: &Expect<'_>,
 ) -> Result<(), Box<dyn Error>> {
+    let Sends::Same(message) = &load.sends else {
+        return Err("one echo is of one message".into());
+    };
     stream.write_all(message.one())?;
-    let mut parser = Parser::new(args.deflate, None);
+    let mut parser = Parser::new(args.deflate);
     let mut buffer = [0; 64 * 1024];
     let mut got = 0;
     loop {
@@ -116,10 +117,14 @@ pub(crate) fn one_echo(
 pub(crate) struct Connection {
     pub(crate) stream: TcpStream,
     pub(crate) parser: Parser,
-    /// Bytes of the endless repetition of the message that are still to be sent.
-    pub(crate) owed: usize,
-    /// Where in the batch the next byte to be sent lies.
+    /// Bytes that are still to be sent.
+    owed: usize,
+    /// What is to be sent, unless it is the load's one message over and over.
+    out: Vec<u8>,
+    /// Where in it, or in the load's batch, the next byte to be sent lies.
     at: usize,
+    /// The number of the next message.
+    next: u64,
     want_out: bool,
     /// When each message in flight was sent, the oldest first.
     pub(crate) sent_at: VecDeque<u64>,
@@ -128,18 +133,19 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn open(
-        args: &Args,
-        path: &str,
-        sequence: Option<u64>,
-    ) -> Result<Self, Box<dyn Error>> {
-        let stream = connect(args, path)?;
+    pub(crate) fn open(args: &Args, path: &str, join: bool) -> Result<Self, Box<dyn Error>> {
+        let mut stream = connect(args, path)?;
+        if join {
+            args.language.enter(&mut stream)?;
+        }
         stream.set_nonblocking(true)?;
         Ok(Self {
             stream,
-            parser: Parser::new(args.deflate, sequence),
+            parser: Parser::new(args.deflate),
             owed: 0,
+            out: Vec::new(),
             at: 0,
+            next: 0,
             want_out: false,
             sent_at: VecDeque::with_capacity(args.pipeline),
             raw: 0,
@@ -150,12 +156,12 @@ impl Connection {
     pub(crate) fn open_all(
         args: &Args,
         path: &str,
-        sequence: Option<u64>,
+        join: bool,
         epoll: &Epoll,
     ) -> Result<Vec<Self>, Box<dyn Error>> {
         (0..args.connections)
             .map(|i| {
-                let opened = Self::open(args, path, sequence)
+                let opened = Self::open(args, path, join)
                     .map_err(|error| format!("connection {i}: {error}"))?;
                 epoll.add(&opened.stream, i as u64)?;
                 Ok(opened)
@@ -173,19 +179,32 @@ impl Connection {
         }
     }
 
+    /// Has `count` more turns of the load to send.
+    pub(crate) fn owe(&mut self, load: &Load, count: usize) {
+        match &load.sends {
+            Sends::Same(message) => self.owed += message.unit * count,
+            Sends::Script(script) => {
+                for _ in 0..count {
+                    script.append(&mut self.out, self.next);
+                    self.next += 1;
+                }
+                self.owed = self.out.len() - self.at;
+            }
+        }
+    }
+
     /// Sends what is owed, as far as the socket takes it.
-    pub(crate) fn flush(
-        &mut self,
-        message: &Message,
-        epoll: &Epoll,
-        token: u64,
-    ) -> Result<(), String> {
+    pub(crate) fn flush(&mut self, load: &Load, epoll: &Epoll, token: u64) -> Result<(), String> {
         while self.owed > 0 {
-            let n = self.owed.min(message.batch.len() - self.at);
-            match self.stream.write(&message.batch[self.at..self.at + n]) {
+            let (ready, turn) = match &load.sends {
+                Sends::Same(message) => (&message.batch, message.unit),
+                Sends::Script(_) => (&self.out, self.out.len()),
+            };
+            let n = self.owed.min(ready.len() - self.at);
+            match self.stream.write(&ready[self.at..self.at + n]) {
                 Ok(sent) => {
                     self.owed -= sent;
-                    self.at = (self.at + sent) % message.unit;
+                    self.at = (self.at + sent) % turn;
                     if sent < n {
                         break;
                     }
@@ -193,6 +212,9 @@ impl Connection {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error.to_string()),
             }
+        }
+        if self.owed == 0 {
+            self.out.clear();
         }
         let want = self.owed > 0;
         if want != self.want_out {

@@ -1,4 +1,4 @@
-//! Mode echo.
+//! Mode echo, and those that talk: a reply to every turn, then the next turn.
 
 use std::error::Error;
 
@@ -6,20 +6,15 @@ use rustix::event::epoll::EventFlags;
 
 use crate::connection::{Connection, Epoll, Events};
 use crate::measure::{Clock, Report, Window, histogram};
-use crate::message::Message;
+use crate::message::{Load, Sends};
 use crate::parser::Expect;
 use crate::{Args, Proto};
 
 pub(crate) fn run(args: &Args) -> Result<Report, Box<dyn Error>> {
-    let message = Message::new(args)?;
-    let expect = Expect {
-        payload: &message.payload,
-        opcode: args.opcode.bits(),
-        verify: args.verify,
-        deflate: args.deflate,
-    };
+    let load = Load::new(args)?;
+    let expect = Expect::new(args, &load);
     let epoll = Epoll::new()?;
-    let mut connections = Connection::open_all(args, &args.url.path, None, &epoll)?;
+    let mut connections = Connection::open_all(args, args.path(), false, &epoll)?;
     let mut events = Events::with_capacity(1024);
     let mut buffer = vec![0; 256 * 1024];
     let mut latency = histogram()?;
@@ -27,12 +22,12 @@ pub(crate) fn run(args: &Args) -> Result<Report, Box<dyn Error>> {
 
     let mut now = clock.now();
     for (i, connection) in connections.iter_mut().enumerate() {
-        connection.owed = message.unit * args.pipeline;
+        connection.owe(&load, args.pipeline);
         connection
             .sent_at
             .extend(std::iter::repeat_n(now, args.pipeline));
         connection
-            .flush(&message, &epoll, i as u64)
+            .flush(&load, &epoll, i as u64)
             .map_err(|error| format!("connection {i}: {error}"))?;
     }
 
@@ -40,6 +35,7 @@ pub(crate) fn run(args: &Args) -> Result<Report, Box<dyn Error>> {
     let mut end = u64::MAX;
     let mut window = None;
     let (mut messages, mut total) = (0, 0);
+    let per_turn = load.messages as u64;
     while now < end {
         epoll.wait(&mut events)?;
         for event in &events {
@@ -50,9 +46,11 @@ pub(crate) fn run(args: &Args) -> Result<Report, Box<dyn Error>> {
                 if flags != EventFlags::OUT
                     && let Some(n) = connection.read(&mut buffer)?
                 {
-                    fresh = match args.proto {
-                        Proto::Ws => connection.parser.feed(&buffer[..n], &expect)?,
-                        Proto::Raw => {
+                    fresh = match (args.proto, &load.sends) {
+                        (Proto::Ws, _) | (_, Sends::Script(_)) => {
+                            connection.parser.feed(&buffer[..n], &expect)?
+                        }
+                        (Proto::Raw, Sends::Same(message)) => {
                             connection.raw += n;
                             let whole = connection.raw / message.unit;
                             connection.raw %= message.unit;
@@ -67,14 +65,15 @@ pub(crate) fn run(args: &Args) -> Result<Report, Box<dyn Error>> {
                         let _ = latency.record(now - sent.ok_or("more echoes than messages")?);
                         connection.sent_at.push_back(now);
                     }
-                    connection.owed += fresh * message.unit;
+                    connection.owe(&load, fresh);
                 }
                 if fresh > 0 || flags.contains(EventFlags::OUT) {
-                    connection.flush(&message, &epoll, token)?;
+                    connection.flush(&load, &epoll, token)?;
                 }
                 Ok(fresh)
             };
-            messages += turn().map_err(|error| format!("connection {token}: {error}"))? as u64;
+            messages +=
+                turn().map_err(|error| format!("connection {token}: {error}"))? as u64 * per_turn;
         }
         now = clock.now();
         if window.is_none() && now >= warm {

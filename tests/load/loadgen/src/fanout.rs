@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::error::Error;
-use std::io::{ErrorKind, Write as _};
 use std::thread;
 use std::time::Duration;
 
@@ -11,8 +10,11 @@ use rustix::event::epoll::EventFlags;
 use crate::Args;
 use crate::connection::{Connection, Epoll, Events};
 use crate::measure::{Clock, Report, Window, histogram};
-use crate::message::{Message, push_frame};
-use crate::parser::{Expect, SEQUENCE, hex};
+use crate::message::Load;
+use crate::parser::Expect;
+
+/// How long messages may take to come to everybody.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A message that not every subscriber has.
 struct Flight {
@@ -21,19 +23,13 @@ struct Flight {
 }
 
 pub(crate) fn run(args: &Args) -> Result<Report, Box<dyn Error>> {
-    if args.size < SEQUENCE {
-        return Err(format!("fanout needs messages of {SEQUENCE} bytes or more").into());
-    }
-    let message = Message::new(args)?;
-    let expect = Expect {
-        payload: &message.payload,
-        opcode: args.opcode.bits(),
-        verify: args.verify,
-        deflate: false,
-    };
+    let load = Load::new(args)?;
+    let expect = Expect::new(args, &load);
     let epoll = Epoll::new()?;
-    let mut subscribers = Connection::open_all(args, &args.sub_path, Some(0), &epoll)?;
-    let mut publisher = Connection::open(args, &args.pub_path, None)?;
+    let (sub_path, pub_path) = args.language.sides();
+    let join = args.language.has_events();
+    let mut subscribers = Connection::open_all(args, sub_path, join, &epoll)?;
+    let mut publisher = Connection::open(args, pub_path, false)?;
     // A server may register a subscriber after it has answered the handshake.
     thread::sleep(Duration::from_millis(200));
     let publisher_token = subscribers.len() as u64;
@@ -43,43 +39,30 @@ pub(crate) fn run(args: &Args) -> Result<Report, Box<dyn Error>> {
     let mut buffer = vec![0; 256 * 1024];
     let mut latency = histogram()?;
     let mut flights: VecDeque<Flight> = VecDeque::with_capacity(args.pipeline);
-    // The numbers of the first in flight and of the next to be published.
-    let (mut first, mut next) = (0_u64, 0_u64);
-    let mut payload = message.payload.clone();
-    let (mut out, mut written, mut want_out) = (Vec::new(), 0, false);
-    let (mut published, mut delivered) = (0_u64, 0_u64);
+    // The number of the first message in flight.
+    let mut first = 0;
+    let (mut published, mut delivered, mut before) = (0_u64, 0_u64, 0_u64);
 
     let clock = Clock::new();
     let mut now = clock.now();
     let warm = now + args.warmup.as_nanos() as u64;
     let mut end = u64::MAX;
     let mut window = None;
-    while now < end {
-        while flights.len() < args.pipeline {
-            payload[..SEQUENCE].copy_from_slice(&hex(next));
-            push_frame(&mut out, args.opcode.bits(), false, &payload);
+    let mut over = false;
+    let mut report = Report::new(args);
+    // When it is over, what is in flight still has to arrive.
+    while !over || !flights.is_empty() {
+        while !over && flights.len() < args.pipeline {
+            publisher.owe(&load, 1);
             flights.push_back(Flight {
                 sent: clock.now(),
                 missing: subscribers.len(),
             });
-            next += 1;
             published += 1;
         }
-        while written < out.len() {
-            match publisher.stream.write(&out[written..]) {
-                Ok(n) => written += n,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) => return Err(format!("publisher: {error}").into()),
-            }
-        }
-        if written == out.len() {
-            out.clear();
-            written = 0;
-        }
-        if want_out == out.is_empty() {
-            want_out = !want_out;
-            epoll.modify(&publisher.stream, publisher_token, want_out)?;
-        }
+        publisher
+            .flush(&load, &epoll, publisher_token)
+            .map_err(|error| format!("publisher: {error}"))?;
         epoll.wait(&mut events)?;
         for event in &events {
             let (token, flags) = (event.data.u64(), event.flags);
@@ -97,7 +80,7 @@ pub(crate) fn run(args: &Args) -> Result<Report, Box<dyn Error>> {
                 let Some(n) = subscriber.read(&mut buffer)? else {
                     return Ok(());
                 };
-                let expected = subscriber.parser.sequence.unwrap_or_default();
+                let expected = subscriber.parser.turns(&expect);
                 let fresh = subscriber.parser.feed(&buffer[..n], &expect)?;
                 let now = clock.now();
                 for number in (expected..).take(fresh) {
@@ -116,20 +99,28 @@ pub(crate) fn run(args: &Args) -> Result<Report, Box<dyn Error>> {
             first += 1;
         }
         now = clock.now();
-        if window.is_none() && now >= warm {
+        if end == u64::MAX && now >= warm {
             latency.reset();
-            (published, delivered) = (0, 0);
+            (published, delivered, before) = (0, 0, delivered);
             window = Some(Window::begin(args)?);
             now = clock.now();
             end = now + args.duration.as_nanos() as u64;
         }
+        // At least as long as one message takes.
+        if now >= end
+            && delivered >= subscribers.len() as u64
+            && let Some(window) = window.take()
+        {
+            over = true;
+            window.end(args, delivered, &mut report)?;
+            report.number("published", published as f64);
+            report.latency(&latency);
+        }
+        if now > end.saturating_add(PATIENCE.as_nanos() as u64) {
+            let missing: usize = flights.iter().map(|flight| flight.missing).sum();
+            return Err(format!("{missing} messages did not arrive").into());
+        }
     }
-
-    let mut report = Report::new(args);
-    if let Some(window) = window {
-        window.end(args, delivered, &mut report)?;
-    }
-    report.number("published", published as f64);
-    report.latency(&latency);
+    report.number("messages_in_all", (before + delivered) as f64);
     Ok(report)
 }

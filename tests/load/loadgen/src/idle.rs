@@ -7,21 +7,19 @@ use std::time::{Duration, Instant};
 use crate::Args;
 use crate::connection::{connect, one_echo};
 use crate::measure::{Report, Sample};
-use crate::message::Message;
+use crate::message::Load;
 use crate::parser::Expect;
 
 pub(crate) fn run(args: &Args) -> Result<Report, Box<dyn Error>> {
-    let message = Message::new(args)?;
-    let expect = Expect {
-        payload: &message.payload,
-        opcode: args.opcode.bits(),
-        verify: args.verify,
-        deflate: args.deflate,
-    };
+    let load = Load::new(args)?;
+    let expect = Expect::new(args, &load);
     let open = || {
-        let mut stream = connect(args, &args.url.path)?;
+        let mut stream = connect(args, args.path())?;
         if args.touch {
-            one_echo(args, &mut stream, &message, &expect)?;
+            one_echo(args, &mut stream, &load, &expect)?;
+        }
+        if args.join {
+            args.language.enter(&mut stream)?;
         }
         Ok::<_, Box<dyn Error>>(stream)
     };

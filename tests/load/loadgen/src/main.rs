@@ -7,6 +7,9 @@
 //! and their lengths, opcodes and contents are checked. A wrong reply ends the
 //! run with an error.
 //!
+//! Realtime servers are spoken to in their own languages (`--language`). Their
+//! messages are numbered, per connection, and so are the replies.
+//!
 //! With `--proto raw` there is no WebSocket: as many bytes as a message has go
 //! out and are expected back, which gives the ceiling of the machine's loopback.
 //!
@@ -16,9 +19,11 @@ mod connection;
 mod echo;
 mod fanout;
 mod idle;
+mod language;
 mod measure;
 mod message;
 mod parser;
+mod script;
 mod storm;
 
 use std::error::Error;
@@ -27,6 +32,7 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
+use crate::language::Language;
 use crate::message::Payload;
 use crate::parser::Verify;
 
@@ -42,10 +48,13 @@ struct Args {
     /// What to speak.
     #[arg(long, value_enum, default_value_t = Proto::Ws)]
     proto: Proto,
+    /// What is said over WebSocket.
+    #[arg(long, value_enum, default_value_t = Language::Raw)]
+    language: Language,
     /// How many connections; with fanout, how many subscribers.
     #[arg(long, default_value_t = 1, value_parser = at_least_one)]
     connections: usize,
-    /// Payload bytes of a message.
+    /// Payload bytes of a message, or bytes of text in an event.
     #[arg(long, default_value_t = 20, value_parser = at_least_one)]
     size: usize,
     /// Messages in flight per connection.
@@ -69,15 +78,12 @@ struct Args {
     /// Offer permessage-deflate and send compressed messages.
     #[arg(long)]
     deflate: bool,
-    /// Where fanout's subscribers connect.
-    #[arg(long, default_value = "/sub")]
-    sub_path: String,
-    /// Where fanout's publisher connects.
-    #[arg(long, default_value = "/pub")]
-    pub_path: String,
     /// With idle: one echo on each connection first.
     #[arg(long)]
     touch: bool,
+    /// With idle: each connection joins one room.
+    #[arg(long)]
+    join: bool,
     /// Report the processor time and memory of this process.
     #[arg(long, value_name = "PID")]
     server_pid: Option<i32>,
@@ -90,12 +96,39 @@ enum Mode {
     /// more for each echo that has come back whole.
     Echo,
     /// Subscribers, and one publisher with `--pipeline` messages in flight; a
-    /// message has left the flight once every subscriber has it.
+    /// message has left the flight once every subscriber has it. In languages
+    /// with events, event `publish` goes to all in a room.
     Fanout,
+    /// Event `echo`, which is acknowledged with its data.
+    Ack,
+    /// Event `event`, which comes back as an event.
+    Events,
+    /// Joins a room and leaves it; both are acknowledged.
+    Rooms,
+    /// 15 events `heard`, which nothing answers, to one `echo`.
+    Heard,
+    /// 15 events `unheard`, which nobody listens to, to one `echo`.
+    Unheard,
     /// Opens connections, waits, and reports the server's memory.
     Idle,
     /// Connect, upgrade, one echo, close, over and over.
     Storm,
+}
+
+impl Mode {
+    /// Whether it speaks of numbered events.
+    const fn talks(self) -> bool {
+        match self {
+            Self::Ack | Self::Events | Self::Rooms | Self::Heard | Self::Unheard => true,
+            Self::Echo | Self::Fanout | Self::Idle | Self::Storm => false,
+        }
+    }
+}
+
+impl Args {
+    fn path(&self) -> &str {
+        self.url.path.as_deref().unwrap_or(self.language.path())
+    }
 }
 
 /// What goes over the connections.
@@ -127,13 +160,14 @@ impl Opcode {
 struct Target {
     address: SocketAddr,
     host: String,
-    path: String,
+    path: Option<String>,
 }
 
 fn target(url: &str) -> Result<Target, String> {
     let rest = url.strip_prefix("ws://").ok_or("not a ws:// URL")?;
     let slash = rest.find('/').unwrap_or(rest.len());
     let (host, path) = rest.split_at(slash);
+    let path = Some(path).filter(|path| !path.is_empty() && *path != "/");
     let address = host
         .to_socket_addrs()
         .map_err(|error| error.to_string())?
@@ -142,7 +176,7 @@ fn target(url: &str) -> Result<Target, String> {
     Ok(Target {
         address,
         host: host.to_owned(),
-        path: if path.is_empty() { "/" } else { path }.to_owned(),
+        path: path.map(str::to_owned),
     })
 }
 
@@ -161,15 +195,21 @@ fn at_least_one(value: &str) -> Result<usize, String> {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
-    if args.deflate && (args.proto == Proto::Raw || args.mode == Mode::Fanout) {
-        return Err("--deflate goes with WebSocket only, and not with fanout".into());
+    let echoes = matches!(args.mode, Mode::Echo | Mode::Idle | Mode::Storm);
+    if args.deflate && (args.proto == Proto::Raw || !echoes) {
+        return Err("--deflate goes with echoes over WebSocket only".into());
     }
-    if args.proto == Proto::Raw && args.mode == Mode::Fanout {
-        return Err("fanout needs WebSocket".into());
+    if args.proto == Proto::Raw && !echoes {
+        return Err("that needs WebSocket".into());
+    }
+    if args.join && !args.language.has_events() {
+        return Err("--join needs a language with rooms".into());
     }
     measure::raise_descriptor_limit();
     let report = match args.mode {
-        Mode::Echo => echo::run(&args)?,
+        Mode::Echo | Mode::Ack | Mode::Events | Mode::Rooms | Mode::Heard | Mode::Unheard => {
+            echo::run(&args)?
+        }
         Mode::Fanout => fanout::run(&args)?,
         Mode::Idle => idle::run(&args)?,
         Mode::Storm => storm::run(&args)?,

@@ -4,13 +4,14 @@ use std::error::Error;
 use std::fs;
 use std::time::{Duration, Instant};
 
+use clap::ValueEnum as _;
 use hdrhistogram::Histogram;
 use nix::time::{ClockId, clock_getcpuclockid};
 use nix::unistd::Pid;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Map, Value, json};
 
-use crate::{Args, Mode, Proto};
+use crate::{Args, Proto};
 
 /// As many descriptors as may be had.
 pub(crate) fn raise_descriptor_limit() {
@@ -170,16 +171,12 @@ pub(crate) struct Report(Map<String, Value>);
 impl Report {
     pub(crate) fn new(args: &Args) -> Self {
         let mut report = Self(Map::new());
-        let mode = match args.mode {
-            Mode::Echo => "echo",
-            Mode::Fanout => "fanout",
-            Mode::Idle => "idle",
-            Mode::Storm => "storm",
-        };
         let proto = match args.proto {
             Proto::Ws => "ws",
             Proto::Raw => "raw",
         };
+        let mode = args.mode.to_possible_value();
+        let mode = mode.map(|mode| mode.get_name().to_owned());
         report.0.insert("mode".into(), json!(mode));
         report.0.insert("proto".into(), json!(proto));
         report.number("connections", args.connections as f64);

@@ -1,4 +1,4 @@
-//! What is sent: one payload, made into a frame once.
+//! What is sent, made into frames once, and what comes back.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -6,9 +6,10 @@ use std::fmt::Write as _;
 use clap::ValueEnum;
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 
-use crate::{Args, Proto};
+use crate::script::Script;
+use crate::{Args, Mode, Proto};
 
-const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+pub(crate) const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 /// What a message's compressed form ends with, and what is not sent (RFC 7692 §7.2.1).
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 /// A batch of messages that are written together stays below this.
@@ -26,7 +27,7 @@ pub(crate) enum Payload {
 }
 
 impl Payload {
-    fn make(self, size: usize) -> Vec<u8> {
+    pub(crate) fn make(self, size: usize) -> Vec<u8> {
         let mut x: u32 = 0x9e37_79b9;
         let mut random = move || {
             x ^= x << 13;
@@ -76,6 +77,65 @@ impl Payload {
                 bytes
             }
         }
+    }
+}
+
+/// Length of the number that a message may carry: a `1` and 15 octal digits, so
+/// that it is a decimal number too, without leading zeros.
+pub(crate) const DIGITS: usize = 16;
+
+pub(crate) fn digits(number: u64) -> [u8; DIGITS] {
+    let mut out = [b'1'; DIGITS];
+    for (i, digit) in out.iter_mut().enumerate().skip(1) {
+        *digit = b'0' + (number >> (3 * (DIGITS - 1 - i)) & 7) as u8;
+    }
+    out
+}
+
+/// What a message from the server must be.
+#[derive(Clone, Debug)]
+pub(crate) struct Reply {
+    pub(crate) payload: Vec<u8>,
+    /// Where its number begins, if it has one.
+    pub(crate) at: Option<usize>,
+}
+
+/// What the connections of a run send, and what they must get for it.
+#[derive(Debug)]
+pub(crate) struct Load {
+    pub(crate) sends: Sends,
+    /// The replies to messages 0, 1, 2 ..., over and over.
+    pub(crate) replies: Vec<Reply>,
+    /// How many of them come for one turn.
+    pub(crate) per_turn: u64,
+    /// Messages sent in one turn.
+    pub(crate) messages: usize,
+    pub(crate) opcode: u8,
+}
+
+#[derive(Debug)]
+pub(crate) enum Sends {
+    /// The same message, and the same back.
+    Same(Message),
+    Script(Script),
+}
+
+impl Load {
+    pub(crate) fn new(args: &Args) -> Result<Self, Box<dyn Error>> {
+        if args.mode == Mode::Fanout || args.mode.talks() {
+            return Ok(Script::new(args)?.load());
+        }
+        let message = Message::new(args)?;
+        Ok(Self {
+            replies: vec![Reply {
+                payload: message.payload.clone(),
+                at: None,
+            }],
+            sends: Sends::Same(message),
+            per_turn: 1,
+            messages: 1,
+            opcode: args.opcode.bits(),
+        })
     }
 }
 

@@ -2,10 +2,8 @@
 
 use clap::ValueEnum;
 
-use crate::message::inflate;
-
-/// Length of the hexadecimal sequence number that begins a fanout message.
-pub(crate) const SEQUENCE: usize = 16;
+use crate::Args;
+use crate::message::{DIGITS, Load, Reply, digits, inflate};
 
 /// How much of a reply is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -18,13 +16,38 @@ pub(crate) enum Verify {
     Full,
 }
 
-/// What a message must be.
+/// What messages must be.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Expect<'a> {
-    pub(crate) payload: &'a [u8],
+    /// Of messages 0, 1, 2 ..., over and over.
+    pub(crate) replies: &'a [Reply],
+    /// How many of them come for one turn, and have its number.
+    pub(crate) per_turn: u64,
+    /// Whether text of one byte is a sign of life (Engine.IO).
+    pub(crate) pings: bool,
     pub(crate) opcode: u8,
     pub(crate) verify: Verify,
     pub(crate) deflate: bool,
+}
+
+impl<'a> Expect<'a> {
+    pub(crate) fn new(args: &Args, load: &'a Load) -> Self {
+        Self {
+            replies: &load.replies,
+            per_turn: load.per_turn,
+            pings: args.language.pings(),
+            opcode: load.opcode,
+            verify: args.verify,
+            deflate: args.deflate,
+        }
+    }
+
+    fn reply(&self, number: u64) -> &'a Reply {
+        match self.replies {
+            [one] => one,
+            several => &several[number as usize % several.len()],
+        }
+    }
 }
 
 /// One connection's incoming frames.
@@ -42,22 +65,26 @@ pub(crate) struct Parser {
     /// Compressed bytes of the first message, which is inflated and compared.
     /// A server that keeps its context makes later ones depend on it.
     keep: Option<Vec<u8>>,
-    /// The number that the next message must begin with, if any.
-    pub(crate) sequence: Option<u64>,
+    /// How many messages came.
+    number: u64,
 }
 
 impl Parser {
-    pub(crate) fn new(deflate: bool, sequence: Option<u64>) -> Self {
+    pub(crate) fn new(deflate: bool) -> Self {
         Self {
             keep: deflate.then(Vec::new),
-            sequence,
             ..Self::default()
         }
     }
 
-    /// Takes what the server sent; returns how many messages ended in it.
+    /// How many turns were answered, which is the number of the next one.
+    pub(crate) const fn turns(&self, expect: &Expect<'_>) -> u64 {
+        self.number / expect.per_turn
+    }
+
+    /// Takes what the server sent; returns how many turns it answers.
     pub(crate) fn feed(&mut self, mut data: &[u8], expect: &Expect<'_>) -> Result<usize, String> {
-        let mut done = 0;
+        let before = self.turns(expect);
         while !data.is_empty() {
             if !self.in_payload {
                 if self.header_len == 0 && data.len() >= self.header.len() {
@@ -92,11 +119,10 @@ impl Parser {
                 self.in_payload = false;
                 if !self.control && self.fin {
                     self.end(expect)?;
-                    done += 1;
                 }
             }
         }
-        Ok(done)
+        Ok((self.turns(expect) - before) as usize)
     }
 
     fn begin(&mut self, header: &[u8], expect: &Expect<'_>) -> Result<(), String> {
@@ -108,7 +134,13 @@ impl Parser {
         if opcode == 8 {
             return Err("close frame".into());
         }
-        self.control = opcode > 8;
+        self.frame_left = match second & 0x7f {
+            short @ ..126 => usize::from(short),
+            _ => header[2..]
+                .iter()
+                .fold(0, |length, byte| length << 8 | usize::from(*byte)),
+        };
+        self.control = opcode > 8 || expect.pings && first == 0x81 && self.frame_left == 1;
         if !self.control {
             if self.in_message != (opcode == 0) || (opcode != 0 && opcode != expect.opcode) {
                 return Err(format!("unexpected opcode {opcode}"));
@@ -123,65 +155,65 @@ impl Parser {
                 self.position = 0;
             }
         }
-        self.frame_left = match second & 0x7f {
-            short @ ..126 => usize::from(short),
-            _ => header[2..]
-                .iter()
-                .fold(0, |length, byte| length << 8 | usize::from(*byte)),
-        };
         self.in_payload = true;
         Ok(())
     }
 
     fn end(&mut self, expect: &Expect<'_>) -> Result<(), String> {
         self.in_message = false;
-        if let Some(sequence) = &mut self.sequence {
-            *sequence += 1;
-        }
+        let reply = &expect.reply(self.number).payload;
+        self.number += 1;
         let keep = self.keep.take();
         if self.compressed {
             if let Some(keep) = keep
-                && inflate(&keep, expect.payload.len())? != expect.payload
+                && inflate(&keep, reply.len())? != *reply
             {
                 return Err("inflated payload differs".into());
             }
-        } else if self.position != expect.payload.len() {
-            let want = expect.payload.len();
+        } else if self.position != reply.len() {
+            let want = reply.len();
             return Err(format!("length {} instead of {want}", self.position));
         }
         Ok(())
     }
 
-    fn check(&self, mut chunk: &[u8], expect: &Expect<'_>) -> Result<(), String> {
-        let mut position = self.position;
-        if position + chunk.len() > expect.payload.len() {
+    fn check(&self, chunk: &[u8], expect: &Expect<'_>) -> Result<(), String> {
+        let reply = expect.reply(self.number);
+        let (start, end) = (self.position, self.position + chunk.len());
+        if end > reply.payload.len() {
             return Err("message too long".into());
         }
         if expect.verify == Verify::None {
             return Ok(());
         }
-        if let Some(sequence) = self.sequence
-            && position < SEQUENCE
-        {
-            let (number, rest) = chunk.split_at((SEQUENCE - position).min(chunk.len()));
-            if *number != hex(sequence)[position..position + number.len()] {
-                return Err(format!("message out of order, {sequence} expected"));
-            }
-            position += number.len();
-            chunk = rest;
-        }
-        let want = &expect.payload[position..position + chunk.len()];
-        let same = match expect.verify {
-            Verify::Full => chunk == want,
-            Verify::Spot | Verify::None => {
-                let few = chunk.len().min(16);
-                chunk[..few] == want[..few] && chunk.last() == want.last()
+        let same = |from: usize, to: usize| {
+            let (got, want) = (&chunk[from - start..to - start], &reply.payload[from..to]);
+            let few = match expect.verify {
+                Verify::Full => got.len(),
+                Verify::Spot | Verify::None => got.len().min(16),
+            };
+            got[..few] == want[..few] && got.last() == want.last()
+        };
+        let whole = match reply.at {
+            None => same(start, end),
+            Some(at) => {
+                let number = digits(self.turns(expect));
+                let from = at.clamp(start, end);
+                let to = (at + DIGITS).clamp(start, end);
+                if from < to && chunk[from - start..to - start] != number[from - at..to - at] {
+                    return Err(format!(
+                        "out of order: turn {} expected",
+                        self.turns(expect)
+                    ));
+                }
+                same(start, from) && same(to, end)
             }
         };
-        if same {
+        if whole {
             Ok(())
         } else {
-            Err("payload differs".into())
+            let want = String::from_utf8_lossy(&reply.payload);
+            Err(format!("payload differs from {want:.100}"))
         }
     }
 }
@@ -194,21 +226,22 @@ const fn header_len(second: u8) -> usize {
     }
 }
 
-pub(crate) fn hex(number: u64) -> [u8; SEQUENCE] {
-    let mut out = [0; SEQUENCE];
-    for (i, digit) in out.iter_mut().enumerate() {
-        *digit = b"0123456789abcdef"[(number >> (60 - 4 * i)) as usize & 15];
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const fn expect(payload: &[u8]) -> Expect<'_> {
+    fn reply(payload: &[u8]) -> [Reply; 1] {
+        [Reply {
+            payload: payload.into(),
+            at: None,
+        }]
+    }
+
+    const fn expect(replies: &[Reply]) -> Expect<'_> {
         Expect {
-            payload,
+            replies,
+            per_turn: 1,
+            pings: false,
             opcode: 2,
             verify: Verify::Full,
             deflate: false,
@@ -217,32 +250,33 @@ mod tests {
 
     /// Every way to cut the replies in two gives the same count.
     fn feed(data: &[u8], expect: &Expect<'_>) -> Result<usize, String> {
-        let whole = Parser::new(expect.deflate, None).feed(data, expect);
+        let whole = Parser::new(expect.deflate).feed(data, expect);
         for cut in 0..=data.len() {
-            let mut parser = Parser::new(expect.deflate, None);
+            let mut parser = Parser::new(expect.deflate);
             let pieces = parser
                 .feed(&data[..cut], expect)
                 .and_then(|n| Ok(n + parser.feed(&data[cut..], expect)?));
-            assert_eq!(pieces, whole, "cut at {cut}");
+            assert_eq!(pieces.as_ref().ok(), whole.as_ref().ok(), "cut at {cut}");
         }
         whole
     }
 
     #[test]
     fn counts_whole_messages() {
-        assert_eq!(feed(b"\x82\x02hi\x82\x02hi\x82", &expect(b"hi")), Ok(2));
+        let hi = reply(b"hi");
+        assert_eq!(feed(b"\x82\x02hi\x82\x02hi\x82", &expect(&hi)), Ok(2));
         assert_eq!(
-            feed(b"\x02\x01h\x8a\x01x\x80\x01i", &expect(b"hi")),
+            feed(b"\x02\x01h\x8a\x01x\x80\x01i", &expect(&hi)),
             Ok(1),
             "fragments, with a pong in between"
         );
         let long = [&[0x82, 126, 1, 0][..], &[7; 256]].concat();
-        assert_eq!(feed(&long, &expect(&[7; 256])), Ok(1));
+        assert_eq!(feed(&long, &expect(&reply(&[7; 256]))), Ok(1));
     }
 
     #[test]
     fn refuses_wrong_replies() {
-        for (reply, why) in [
+        for (bytes, why) in [
             (&b"\x82\x02ho"[..], "contents"),
             (b"\x82\x01h", "too short"),
             (b"\x82\x03hi!", "too long"),
@@ -252,22 +286,23 @@ mod tests {
             (b"\x82\x82\0\0\0\0hi", "masked"),
             (b"\x88\x00", "close"),
         ] {
-            let whole = Parser::new(false, None).feed(reply, &expect(b"hi"));
+            let whole = Parser::new(false).feed(bytes, &expect(&reply(b"hi")));
             assert!(whole.is_err(), "{why}");
         }
     }
 
     #[test]
     fn inflates_the_first_reply() {
+        let (hello, other) = (reply(b"Hello"), reply(b"hello"));
         let expect = Expect {
             deflate: true,
-            ..expect(b"Hello")
+            ..expect(&hello)
         };
         // RFC 7692 §7.2.3.1
         let good = b"\xc2\x07\xf2\x48\xcd\xc9\xc9\x07\x00";
         assert_eq!(feed(good, &expect), Ok(1));
         let other = Expect {
-            payload: b"hello",
+            replies: &other,
             ..expect
         };
         assert!(feed(good, &other).is_err());
@@ -275,11 +310,52 @@ mod tests {
 
     #[test]
     fn holds_messages_to_their_order() {
-        let payload = [b'0'; SEQUENCE];
-        let mut parser = Parser::new(false, Some(9));
-        let frame = |n| [&[0x82, SEQUENCE as u8][..], &hex(n)].concat();
-        assert_eq!(parser.feed(&frame(9), &expect(&payload)), Ok(1));
-        assert_eq!(parser.feed(&frame(10), &expect(&payload)), Ok(1));
-        assert!(parser.feed(&frame(12), &expect(&payload)).is_err());
+        let turn = |before: &str| {
+            let payload = [before.as_bytes(), &digits(0), b"!"].concat();
+            let at = Some(before.len());
+            Reply { payload, at }
+        };
+        let replies = [turn("even "), turn("odd ")];
+        let expect = expect(&replies);
+        let frame = |before: &str, number| {
+            let payload = [before.as_bytes(), &digits(number), b"!"].concat();
+            [&[0x82, payload.len() as u8][..], &payload].concat()
+        };
+        let good = [frame("even ", 0), frame("odd ", 1), frame("even ", 2)].concat();
+        assert_eq!(feed(&good, &expect), Ok(3));
+        for (wrong, why) in [
+            ([frame("even ", 0), frame("odd ", 2)], "one is missing"),
+            ([frame("even ", 0), frame("even ", 1)], "another message"),
+        ] {
+            assert!(feed(&wrong.concat(), &expect).is_err(), "{why}");
+        }
+        let pairs = Expect {
+            per_turn: 2,
+            ..expect
+        };
+        let good = [frame("even ", 0), frame("odd ", 0), frame("even ", 1)].concat();
+        assert_eq!(feed(&good, &pairs), Ok(1));
+    }
+
+    #[test]
+    fn knows_signs_of_life() {
+        let hi = reply(b"hi");
+        let pings = Expect {
+            pings: true,
+            ..expect(&hi)
+        };
+        assert_eq!(feed(b"\x81\x012\x82\x02hi", &pings), Ok(1));
+        assert!(feed(b"\x81\x012\x82\x02hi", &expect(&hi)).is_err());
+    }
+
+    #[test]
+    fn numbers_are_decimal_and_grow() {
+        let mut last = 0;
+        for number in [0, 1, 7, 8, 4095, 4096, (1 << 45) - 1] {
+            let text = String::from_utf8(digits(number).into()).expect("digits");
+            let value: u64 = text.parse().expect("a number");
+            assert!(value > last && text.starts_with('1'), "{text}");
+            last = value;
+        }
     }
 }

@@ -6,23 +6,18 @@ use std::time::Instant;
 use crate::Args;
 use crate::connection::{connect, one_echo};
 use crate::measure::{Report, Window, histogram};
-use crate::message::Message;
+use crate::message::Load;
 use crate::parser::Expect;
 
 pub(crate) fn run(args: &Args) -> Result<Report, Box<dyn Error>> {
-    let message = Message::new(args)?;
-    let expect = Expect {
-        payload: &message.payload,
-        opcode: args.opcode.bits(),
-        verify: args.verify,
-        deflate: args.deflate,
-    };
+    let load = Load::new(args)?;
+    let expect = Expect::new(args, &load);
     let mut latency = histogram()?;
     let (mut opened, mut warmed) = (0_u64, 0_u64);
     let turn = || -> Result<u64, Box<dyn Error>> {
         let begin = Instant::now();
-        let mut stream = connect(args, &args.url.path)?;
-        one_echo(args, &mut stream, &message, &expect)?;
+        let mut stream = connect(args, args.path())?;
+        one_echo(args, &mut stream, &load, &expect)?;
         drop(stream);
         Ok(begin.elapsed().as_nanos() as u64)
     };

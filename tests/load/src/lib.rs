@@ -1,4 +1,4 @@
-//! Echo servers beside each other, under the same load.
+//! Servers beside each other, under the same load.
 //!
 //! Builds the servers, starts them all, each pinned to one core, and drives
 //! them in turn by a load generator pinned to another; then says what each
@@ -6,8 +6,10 @@
 
 mod build;
 mod children;
+mod echo;
 mod noise;
 mod plan;
+mod realtime;
 mod report;
 mod servers;
 mod syscalls;
@@ -24,10 +26,63 @@ use crate::plan::Plan;
 use crate::servers::Server;
 use crate::workloads::Workload;
 
-/// Measures echo servers beside each other.
+/// What is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Suite {
+    /// Libraries, by the echo.
+    Echo,
+    /// Realtime servers: fan-out, acknowledgements, events, rooms.
+    Realtime,
+}
+
+impl Suite {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Echo => "bench-echo",
+            Self::Realtime => "bench-realtime",
+        }
+    }
+
+    const fn title(self) -> &'static str {
+        match self {
+            Self::Echo => "Echo servers beside each other",
+            Self::Realtime => "Realtime servers beside each other",
+        }
+    }
+
+    /// The server that the others are held against.
+    const fn base(self) -> &'static str {
+        match self {
+            Self::Echo => echo::CEILING,
+            Self::Realtime => realtime::BASE,
+        }
+    }
+
+    fn servers(self, args: &Args) -> Result<Vec<Server>, Box<dyn Error>> {
+        let all = match self {
+            Self::Echo => echo::servers(args)?,
+            Self::Realtime => realtime::servers(args)?,
+        };
+        let mut names: Vec<_> = all.iter().map(|server| &server.name).collect();
+        names.sort();
+        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(format!("two servers are named {}", twice[0]).into());
+        }
+        Ok(all)
+    }
+
+    fn workloads(self) -> Vec<Workload> {
+        match self {
+            Self::Echo => echo::workloads(),
+            Self::Realtime => realtime::workloads(),
+        }
+    }
+}
+
+/// Measures servers beside each other.
 #[derive(Parser, Debug)]
 struct Args {
-    /// Measure these servers only (and rawecho, the ceiling).
+    /// Measure these servers only (and the one that all are held against).
     #[arg(long, value_name = "SERVER,...", value_delimiter = ',')]
     only: Vec<String>,
     /// Measure these workloads only; a name that ends in `*` means all that begin so.
@@ -39,10 +94,11 @@ struct Args {
     /// Seconds that each server is measured in a round.
     #[arg(long, default_value = "0.5", value_parser = seconds)]
     duration: Duration,
-    /// One more server, of no compression; `{port}` in the command is where it is to listen on 127.0.0.1.
+    /// One more server, of no compression; `{port}` in the command is where it is to listen on
+    /// 127.0.0.1. It echoes, or what comes to /pub goes to all on /sub.
     #[arg(long, value_name = "NAME=COMMAND", value_parser = peer)]
     peer: Vec<Peer>,
-    /// One more server, which agrees to compress.
+    /// One more echo server, which agrees to compress.
     #[arg(long, value_name = "NAME=COMMAND", value_parser = peer)]
     deflate_peer: Vec<Peer>,
     /// After the rounds, count system calls, in a pass of its own that is not timed.
@@ -51,9 +107,9 @@ struct Args {
     /// One round of 0.2 seconds: says whether everything works, not how fast.
     #[arg(long)]
     quick: bool,
-    /// Where the figures go as JSON.
-    #[arg(long, value_name = "FILE", default_value = "bench-echo.json")]
-    json: PathBuf,
+    /// Where the figures go as JSON; without it, to a file named like the program.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
     /// Say which servers and workloads there are.
     #[arg(long)]
     list: bool,
@@ -91,22 +147,31 @@ fn cache() -> PathBuf {
     root().join("tests/.cache/load")
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+/// Measures as the command line says.
+///
+/// # Errors
+///
+/// A server cannot be built, started or measured.
+pub fn run(suite: Suite) -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
-    let servers = Server::all(&args)?;
-    let workloads = Workload::all();
+    let servers = suite.servers(&args)?;
+    let workloads = suite.workloads();
     if args.list {
         report::list(&servers, &workloads);
         return Ok(());
     }
-    let mut plan = Plan::new(&args, servers, workloads)?;
+    let mut plan = Plan::new(suite, &args, servers, workloads)?;
     let children = Children::new()?;
     build::all(&mut plan, &children)?;
     let results = plan.run(&children)?;
     drop(children);
     report::print(&results);
-    std::fs::write(&args.json, serde_json::to_vec_pretty(&results)?)?;
-    eprintln!("figures in {}", args.json.display());
+    let json = args.json.unwrap_or_else(|| {
+        let name = suite.name();
+        format!("{name}.json").into()
+    });
+    std::fs::write(&json, serde_json::to_vec_pretty(&results)?)?;
+    eprintln!("figures in {}", json.display());
     if results.failed() {
         return Err("not everything could be measured".into());
     }

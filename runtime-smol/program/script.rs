@@ -1,0 +1,77 @@
+//! The client for browsers, as files to load.
+
+use std::hash::{DefaultHasher, Hasher as _};
+
+use smartsocket_smol::http::{Request, Response};
+
+const MODULE: &str = include_str!("../../core/web/smartsocket.js");
+const TYPES: &str = include_str!("../../core/web/smartsocket.d.ts");
+
+const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
+
+/// The paths of the files.
+pub(crate) const PATHS: [&str; 3] = ["/smartsocket.js", "/smartsocket.d.ts", "/client.js"];
+
+/// The file that a request to read names, with its headers; without it, if who
+/// asks has it.
+pub(crate) fn file(request: &Request) -> Option<(Response, Vec<(&'static str, String)>)> {
+    let (text, kind) = match request.path() {
+        "/smartsocket.js" => (MODULE.to_owned(), JAVASCRIPT),
+        "/smartsocket.d.ts" => (TYPES.to_owned(), "application/typescript; charset=utf-8"),
+        "/client.js" => (classic(), JAVASCRIPT),
+        _ => return None,
+    };
+    let mut hash = DefaultHasher::new();
+    hash.write(text.as_bytes());
+    let tag = format!("\"{:016x}\"", hash.finish());
+    let known = request.header("if-none-match").is_some_and(|tags| {
+        tags.split(',')
+            .map(|known| known.trim().trim_start_matches("W/"))
+            .any(|known| known == tag || known == "*")
+    });
+    let response = if known {
+        Response::new(304)
+    } else {
+        Response::new(200).body(text)
+    };
+    Some((
+        response,
+        vec![
+            ("Content-Type", kind.into()),
+            // Kept, but asked about each time: it goes with the server's version.
+            ("Cache-Control", "no-cache".into()),
+            ("ETag", tag),
+            // Pages of elsewhere may load it; whether they may connect is another matter.
+            ("Access-Control-Allow-Origin", "*".into()),
+            ("Cross-Origin-Resource-Policy", "cross-origin".into()),
+        ],
+    ))
+}
+
+/// The module as a script that makes `window.SmartSocket`.
+fn classic() -> String {
+    let (body, _) = MODULE
+        .rsplit_once("\nexport ")
+        .expect("the module ends with its exports");
+    format!(
+        "'use strict';\n(() => {{\n{body}\n\
+         globalThis.SmartSocket = globalThis.SmartSocketClient = SmartSocketClient;\n}})();\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_module_exports_once_at_its_end() {
+        let exports: Vec<_> = MODULE
+            .lines()
+            .filter(|line| line.starts_with("export ") || line.starts_with("import "))
+            .collect();
+        assert_eq!(exports.len(), 1);
+        assert_eq!(MODULE.lines().last(), exports.first().copied());
+        assert!(exports[0].starts_with("export { SmartSocketClient, "));
+        assert!(!classic().contains("\nexport "));
+    }
+}
