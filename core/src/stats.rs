@@ -75,6 +75,8 @@ causes! {
         OfflineTotal = "offline_total",
         /// It is not in the form of the sender's dialect.
         Invalid = "invalid",
+        /// It is no record of its session: `ERR_MSG_003`.
+        Undecryptable = "undecryptable",
         /// The application stopped it.
         Blocked = "blocked",
         /// The receiver's connection was not open yet.

@@ -8,38 +8,27 @@ use smartsocket_smol::hub::{Identity, Route};
 use smartsocket_smol::realtime::{Builder, Routes};
 use smartsocket_smol::{Json, Message, WebSocket};
 
+use crate::settings::Settings;
+
 /// The token that Ignis clients show, as long as nothing else judges them.
 pub(crate) const DEV_TOKEN: &str = "dev";
 
-/// Options that every route has.
-#[derive(Clone, Debug)]
-pub(crate) struct Options {
-    pub(crate) max_message: usize,
-    /// Whether clients may authenticate with [`DEV_TOKEN`].
-    pub(crate) dev_token: bool,
-}
+/// The name of this part in the log.
+const SERVER: &str = "smartsocket:server";
 
-/// Adds the routes to a server.
-pub(crate) fn routes(builder: Builder, options: &Options) -> Builder {
-    let limited = |mut route: Route| {
-        route.websocket.max_message = route.websocket.max_message.min(options.max_message);
-        route
-    };
-    // Ignis's own limit is 128 KiB; the rest take what was asked for.
-    let open = |mut route: Route| {
-        route.websocket.max_message = options.max_message;
-        route
-    };
-    let dev_token = options.dev_token;
+/// Adds the routes to a server; `dev_token` says whether clients may
+/// authenticate with [`DEV_TOKEN`].
+pub(crate) fn routes(builder: Builder, settings: &Settings, dev_token: bool) -> Builder {
     builder
-        .route(open(Route::smartsocket("/")), smartsocket)
-        .route(open(Route::smartsocket("/chat")), smartsocket)
-        .route(limited(Route::ignis("/ws")), |ws| ignis(ws, dev_token))
-        .route(open(Route::rnode("/rnode")), |_| {})
-        .route(open(Route::header_line("/mb")), |_| {})
-        .bare(open(Route::bare("/echo")), echo)
-        .route(open(subscribers()), |_| {})
-        .route(open(Route::raw("/pub")), publishers)
+        .config(|config| settings.hub(config))
+        .route(settings.smartsocket("/"), smartsocket)
+        .route(settings.smartsocket("/chat"), smartsocket)
+        .route(settings.ignis(), |ws| ignis(ws, dev_token))
+        .route(settings.rnode(), watched)
+        .route(settings.mb(), watched)
+        .bare(settings.open(Route::bare("/echo")), echo)
+        .route(settings.open(subscribers()), watched)
+        .route(settings.open(Route::raw("/pub")), publishers)
 }
 
 #[derive(Deserialize)]
@@ -54,8 +43,24 @@ const fn null() -> Json {
     Json::NULL
 }
 
+/// Logs who comes and goes, if anybody wants to know: a handler that is there
+/// is called for every connection.
+fn watched(routes: &mut Routes) {
+    if !log::log_enabled!(target: SERVER, log::Level::Debug) {
+        return;
+    }
+    routes.on_connected(async |socket| {
+        let (id, namespace) = (socket.id(), socket.namespace());
+        log::debug!(target: SERVER, "a connection opened: {id} on {namespace}");
+    });
+    routes.on_disconnected(async |socket, gone| {
+        log::debug!(target: SERVER, "a connection ended: {} {}", socket.id(), gone.closed);
+    });
+}
+
 /// SmartSocket: `echo`, `message` to everybody, and rooms.
 fn smartsocket(routes: &mut Routes) {
+    watched(routes);
     routes.on("echo", async |_, data, ack| {
         let _ = ack.send(data);
     });
@@ -99,6 +104,7 @@ fn smartsocket(routes: &mut Routes) {
 
 /// Ignis: who has the token may join any room, and speak in it.
 fn ignis(routes: &mut Routes, dev_token: bool) {
+    watched(routes);
     #[derive(Deserialize)]
     struct Credentials {
         token: String,
@@ -130,6 +136,7 @@ fn subscribers() -> Route {
 
 /// What comes here goes to all subscribers as it is.
 fn publishers(routes: &mut Routes) {
+    watched(routes);
     routes.on_binary(async |socket, data| {
         socket.io().send_room("/sub", "all", Message::Binary(data));
     });
@@ -143,13 +150,13 @@ fn publishers(routes: &mut Routes) {
 /// Sends every message back; answers to messages that came together leave
 /// together.
 pub(crate) async fn echo(mut websocket: WebSocket) {
-    log::debug!(target: "smartsocket:server", "a connection opened");
+    log::debug!(target: SERVER, "a connection opened");
     while let Some(Ok(message)) = websocket.recv().await {
         if websocket.send(message).await.is_err() {
             break;
         }
     }
     if let Some(closed) = websocket.closed() {
-        log::debug!(target: "smartsocket:server", "a connection ended: {closed}");
+        log::debug!(target: SERVER, "a connection ended: {closed}");
     }
 }

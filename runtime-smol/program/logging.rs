@@ -2,7 +2,8 @@
 //!
 //! `--log` chooses by level. `DEBUG` chooses by name, with the rules of the npm
 //! package `debug`: names separated by commas or spaces, `*` for any
-//! characters, `-name` to leave one out. A line is shown if either wants it.
+//! characters, `-name` to leave one out. A line is shown if either wants it,
+//! and looks as SmartSocket's do if `DEBUG` does (SS-106, SS-108).
 
 use std::io::Write as _;
 
@@ -47,18 +48,26 @@ impl Log for Logger {
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
             // One write, so that lines of several threads do not mix.
-            let line = format!(
-                "{} {:5} {} {}\n",
-                timestamp(),
-                record.level(),
-                record.target(),
-                printable(&record.args().to_string()),
-            );
-            let _ = std::io::stderr().lock().write_all(line.as_bytes());
+            let _ = std::io::stderr()
+                .lock()
+                .write_all(self.line(record).as_bytes());
         }
     }
 
     fn flush(&self) {}
+}
+
+impl Logger {
+    fn line(&self, record: &Record<'_>) -> String {
+        let text = printable(&record.args().to_string());
+        let target = record.target();
+        if self.names.enables(target) {
+            let who = target.split(':').next().unwrap_or(target);
+            let level = record.level().as_str().to_lowercase();
+            return format!("[{who}] [{level}] {text}\n");
+        }
+        format!("{} {:5} {target} {text}\n", timestamp(), record.level())
+    }
 }
 
 /// The names `DEBUG` asks for.
@@ -163,6 +172,30 @@ mod tests {
                 "DEBUG={debug:?} {name}"
             );
         }
+    }
+
+    #[test]
+    fn lines_look_as_who_asked_for_them_expects() {
+        let logger = Logger {
+            level: LevelFilter::Info,
+            names: Names::parse("smartsocket:client"),
+        };
+        let line = |target| {
+            let record = Record::builder()
+                .level(log::Level::Info)
+                .target(target)
+                .args(format_args!("Connected\nto server"))
+                .build();
+            logger.line(&record)
+        };
+        assert_eq!(
+            line("smartsocket:client"),
+            "[smartsocket] [info] Connected\\nto server\n"
+        );
+        let long = line("smartsocket:server");
+        let (time, rest) = long.split_once(' ').unwrap();
+        assert!(time.ends_with('Z'), "{time}");
+        assert_eq!(rest, "INFO  smartsocket:server Connected\\nto server\n");
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod report;
 mod routes;
 mod script;
 mod serve;
+mod settings;
 mod target;
 mod torture;
 mod transcript;
@@ -29,6 +30,7 @@ use clap::{Parser, Subcommand};
 const EXAMPLES: &str = "\
 Examples:
   smartsocket serve                                  a server on ws://127.0.0.1:3000, echo on /echo
+  smartsocket check smartsocket.toml                 what a configuration comes to
   smartsocket connect 127.0.0.1:3000/echo            talk to it, line by line
   echo hi | smartsocket connect ws://127.0.0.1:3000/echo
   smartsocket bench 127.0.0.1:3000/echo -c 50        how fast is it
@@ -37,7 +39,8 @@ Examples:
 Logging:
   --log LEVEL shows what this program did up to that level. The environment
   variable DEBUG shows everything of the parts it names, in the way of the npm
-  package: DEBUG=smartsocket:* or DEBUG='*,-smartsocket:tls'.
+  package: DEBUG=smartsocket:* or DEBUG='*,-smartsocket:tls'. Such lines have
+  the form [smartsocket] [level] text.
 
 Exit codes:
   0 clean end, 1 failed, 2 wrong usage, 3 refused with an HTTP status, 130 on ctrl-c";
@@ -65,6 +68,10 @@ struct Cli {
 enum Command {
     /// Run a realtime server: SmartSocket, Ignis, RNode, MB and echo, with a console page
     Serve(serve::Serve),
+    /// Tell what a configuration file comes to, or what is wrong with it
+    Check(settings::Check),
+    /// Write the JSON schema of configuration files
+    Schema(settings::Schema),
     /// Connect to a server: lines of stdin go out, messages come to stdout
     Connect(connect::Connect),
     /// Measure how fast a server echoes
@@ -77,14 +84,19 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let level = match &cli.command {
         Command::Connect(connect) if connect.verbose >= 2 => cli.log.max(log::LevelFilter::Debug),
-        Command::Connect(_) | Command::Serve(_) | Command::Bench(_) | Command::Torture(_) => {
-            cli.log
-        }
+        Command::Connect(_)
+        | Command::Serve(_)
+        | Command::Check(_)
+        | Command::Schema(_)
+        | Command::Bench(_)
+        | Command::Torture(_) => cli.log,
     };
     logging::start(level, std::env::var("DEBUG").ok().as_deref());
     process::raise_descriptor_limit();
     let done = match cli.command {
         Command::Serve(serve) => serve.run(),
+        Command::Check(check) => check.run(),
+        Command::Schema(schema) => schema.run(),
         Command::Connect(connect) => connect.run(),
         Command::Bench(bench) => bench.run(),
         Command::Torture(torture) => torture.run(),

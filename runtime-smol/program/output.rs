@@ -4,9 +4,22 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::time::SystemTime;
 
+use crate::explain::Failure;
+
 /// Writes a line to stderr. That nobody reads it is no reason to fail.
 pub(crate) fn note(line: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
+
+/// Writes to stdout. That its reader is gone, as `head` goes, is no failure.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(format!("cannot write to stdout: {error}")))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// The text without control characters, which could move the cursor, hide

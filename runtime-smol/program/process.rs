@@ -17,3 +17,8 @@ pub(crate) fn raise_descriptor_limit() {
         log::debug!(target: "smartsocket:program", "the limit of open files stays: {error}");
     }
 }
+
+/// How many files may be open; `None` is without a limit.
+pub(crate) fn descriptor_limit() -> Option<u64> {
+    getrlimit(Resource::Nofile).current
+}

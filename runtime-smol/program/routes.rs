@@ -9,6 +9,7 @@ use smartsocket_smol::http::{Request, Response};
 use smartsocket_smol::{Accept, Decision, Ticket};
 
 use crate::script;
+use crate::settings::Settings;
 
 /// The page on `/`.
 const CONSOLE: &str = include_str!("../../core/web/console.html");
@@ -21,6 +22,10 @@ const CONSOLE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; \
 #[derive(Clone, Debug)]
 pub(crate) struct Status {
     started: Instant,
+    /// Where WebSockets are.
+    paths: Arc<[String]>,
+    /// The one of them whose clients expect the words of RNode.
+    rnode: Arc<str>,
     connections: Arc<AtomicUsize>,
 }
 
@@ -29,9 +34,13 @@ pub(crate) struct Status {
 pub(crate) struct Counted(Arc<AtomicUsize>);
 
 impl Status {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        let fixed = ["/chat", "/echo", "/pub", "/sub"];
+        let paths = settings.paths().into_iter().chain(fixed);
         Self {
             started: Instant::now(),
+            paths: paths.map(String::from).collect(),
+            rnode: settings.rnode.path.as_str().into(),
             connections: Arc::default(),
         }
     }
@@ -55,15 +64,18 @@ impl Status {
     pub(crate) fn answer(&self, request: &Request, connections: usize) -> Response {
         let method = request.method();
         let reading = matches!(method, "GET" | "HEAD");
-        let response = match request.path() {
+        let path = request.path();
+        let response = match path {
             "/" if reading => page(),
             "/healthz" if reading => self.health(connections),
-            path if script::PATHS.contains(&path) && reading => client(request),
-            path if matches!(path, "/" | "/healthz") || script::PATHS.contains(&path) => {
+            _ if script::PATHS.contains(&path) && reading => client(request),
+            _ if matches!(path, "/" | "/healthz") || script::PATHS.contains(&path) => {
                 not_allowed("GET, HEAD")
             }
-            "/rnode" if method == "GET" => error(400, "WebSocket upgrade required"),
-            "/chat" | "/ws" | "/rnode" | "/mb" | "/echo" | "/pub" | "/sub" => match method {
+            _ if path == &*self.rnode && method == "GET" => {
+                error(400, "WebSocket upgrade required")
+            }
+            _ if self.paths.iter().any(|other| other == path) => match method {
                 "GET" => upgrade_required(),
                 _ => not_allowed("GET"),
             },

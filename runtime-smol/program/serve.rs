@@ -1,22 +1,23 @@
 //! `smartsocket serve`: a server.
 
 use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::thread;
 
 use async_signal::{Signal, Signals};
 use futures_lite::StreamExt as _;
-use smartsocket_smol::deflate::Deflate;
+use smartsocket_smol::hub::Route;
 use smartsocket_smol::tls::{ServerTls, TlsError};
 use smartsocket_smol::{Config, Server, Stopper, WebSocket, block_on};
 
 use crate::application;
 use crate::explain::{Failure, last_part};
 use crate::output::note;
+use crate::process::descriptor_limit;
 use crate::routes::Status;
+use crate::settings::{Flags, Loaded, Settings};
 use crate::target::read;
-use crate::values::positive_size;
 
 const NOTES: &str = "\
 WebSocket paths:
@@ -42,57 +43,24 @@ Signals:
 Examples:
   smartsocket serve
   smartsocket serve --port 0                         a free port, told on stderr
+  smartsocket serve --config smartsocket.toml        see also: check, schema
+  smartsocket serve --preset low-latency --rate-limit-max-requests 1000
   smartsocket serve --host 0.0.0.0 --tls-cert chain.pem --tls-key key.pem";
 
 /// Options of the server.
 #[derive(Debug, clap::Args)]
 #[command(after_help = NOTES)]
 pub(crate) struct Serve {
-    /// Address to listen on; 0.0.0.0 or :: for all of this machine
-    #[arg(long, env = "SMARTSOCKET_HOST", default_value = "127.0.0.1")]
-    host: String,
-    /// Port to listen on; 0 takes a free one
-    #[arg(short, long, env = "PORT", default_value_t = 3000)]
-    port: u16,
-    /// Threads that serve connections
-    #[arg(
-        long,
-        value_name = "N",
-        env = "SMARTSOCKET_SHARDS",
-        default_value_t = 1,
-        value_parser = clap::value_parser!(u16).range(1..=1024)
-    )]
-    shards: u16,
-    /// Longest message taken; longer ones close the connection with 1009
-    #[arg(
-        long,
-        value_name = "BYTES",
-        env = "SMARTSOCKET_MAX_MESSAGE",
-        default_value = "1M",
-        value_parser = positive_size
-    )]
-    max_message: usize,
-    /// Speak TLS with this certificate chain (PEM)
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "SMARTSOCKET_TLS_CERT",
-        requires = "tls_key"
-    )]
-    tls_cert: Option<PathBuf>,
-    /// The private key (PEM) of --tls-cert
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "SMARTSOCKET_TLS_KEY",
-        requires = "tls_cert"
-    )]
-    tls_key: Option<PathBuf>,
+    /// Read options from this file (TOML); flags and the environment win
+    #[arg(short, long, value_name = "FILE", env = "SMARTSOCKET_CONFIG")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    flags: Flags,
 }
 
 /// A certificate with the files it came from.
 #[derive(Debug)]
-struct Pair {
+pub(crate) struct Pair {
     cert: PathBuf,
     key: PathBuf,
 }
@@ -100,121 +68,158 @@ struct Pair {
 impl Serve {
     /// Serves until a signal comes.
     pub(crate) fn run(self) -> Result<u8, Failure> {
-        let pair = match (&self.tls_cert, &self.tls_key) {
-            (Some(cert), Some(key)) => Some(Pair {
-                cert: cert.clone(),
-                key: key.clone(),
-            }),
-            _ => None,
-        };
+        let loaded = Loaded::load(self.config.as_deref(), self.flags)?;
+        for line in &loaded.notes {
+            note(line);
+        }
+        if loaded.is_said("maxConnections") {
+            warn_of_few_files(loaded.settings.max_connections);
+        }
+        let settings = loaded.settings;
+        let pair = Pair::of(&settings);
         let tls = pair.as_ref().map(Pair::load).transpose()?;
-        let secure = tls.is_some();
-        if self.shards > 1 {
-            return self.echo_only(tls, pair);
+        if settings.shards > 1 {
+            echo_only(&settings, tls, pair)
+        } else {
+            everything(&settings, tls, pair)
         }
-        let loopback = self
-            .addresses()?
-            .iter()
-            .all(|address| address.ip().is_loopback());
-        let options = application::Options {
-            max_message: self.max_message,
-            dev_token: loopback,
-        };
-        let status = Status::new();
-        let answering = status.clone();
-        let builder = Server::builder()
-            .config(|config| config.listener.server_tls = tls.clone())
-            .on_request(move |request, io| {
-                std::future::ready(answering.answer(&request, io.stats().connections))
-            });
-        let server = application::routes(builder, &options)
-            .bind(&self.addresses()?[..])
-            .map_err(|error| self.explain(&error))?;
-        let address = told(server.local_addr())?;
-        // Before the ready line: who reads it may send a signal at once.
-        listen_to_signals(server.stopper(), tls.zip(pair))
-            .map_err(|error| Failure::new(format!("cannot listen to signals: {error}")))?;
-        warn_of_others(secure, address);
-        if options.dev_token {
-            note(
-                "note: the token \"dev\" authenticates on /ws, since only this machine can connect",
-            );
-        }
-        let scheme = if secure { "wss" } else { "ws" };
-        note(&format!("listening on {scheme}://{address}"));
-        block_on(server.run()).map_err(|error| Failure::new(format!("cannot serve: {error}")))?;
-        Ok(0)
-    }
-
-    /// Rooms and users are on one thread: several threads only echo.
-    fn echo_only(&self, tls: Option<ServerTls>, pair: Option<Pair>) -> Result<u8, Failure> {
-        let secure = tls.is_some();
-        let status = Status::new();
-        let deciding = status.clone();
-        let server = Server::bind(&self.addresses()?[..])
-            .map_err(|error| self.explain(&error))?
-            .config(Config {
-                max_message: self.max_message,
-                deflate: Some(Deflate::default()),
-                server_tls: tls.clone(),
-                ..Config::default()
-            })
-            .shards(self.shards.into())
-            .on_request(move |ticket| std::future::ready(deciding.decide(ticket)));
-        let address = told(server.local_addr())?;
-        listen_to_signals(server.stopper(), tls.zip(pair))
-            .map_err(|error| Failure::new(format!("cannot listen to signals: {error}")))?;
-        warn_of_others(secure, address);
-        note(&format!(
-            "note: with --shards {} only /echo is served",
-            self.shards
-        ));
-        let scheme = if secure { "wss" } else { "ws" };
-        note(&format!("listening on {scheme}://{address}"));
-        block_on(server.run(async move |websocket: WebSocket| {
-            let counted = status.count();
-            application::echo(websocket).await;
-            drop(counted);
-        }))
-        .map_err(|error| Failure::new(format!("cannot serve: {error}")))?;
-        Ok(0)
-    }
-
-    fn addresses(&self) -> Result<Vec<SocketAddr>, Failure> {
-        let host = self.host.trim_start_matches('[').trim_end_matches(']');
-        Ok((host, self.port)
-            .to_socket_addrs()
-            .map_err(|error| {
-                Failure::new(format!(
-                    "--host {}: not an address, nor the name of one ({})",
-                    self.host,
-                    last_part(&error.to_string())
-                ))
-            })?
-            .collect())
-    }
-
-    /// Why the port cannot be had.
-    fn explain(&self, error: &io::Error) -> Failure {
-        let Self { host, port, .. } = self;
-        // An open set of kinds: the rest is told in the system's words.
-        #[expect(clippy::wildcard_enum_match_arm)]
-        Failure::new(match error.kind() {
-            ErrorKind::AddrInUse => format!(
-                "port {port} on {host} is in use: stop the other program or choose one with --port"
-            ),
-            ErrorKind::PermissionDenied => format!(
-                "no permission to listen on port {port}: choose one of 1024 or more with --port"
-            ),
-            ErrorKind::AddrNotAvailable => {
-                format!("{host} is no address of this machine: choose one with --host")
-            }
-            _ => format!("cannot listen on port {port} of {host}: {error}"),
-        })
     }
 }
 
+/// Serves every route.
+fn everything(
+    settings: &Settings,
+    tls: Option<ServerTls>,
+    pair: Option<Pair>,
+) -> Result<u8, Failure> {
+    let secure = tls.is_some();
+    let addresses = addresses(settings)?;
+    let loopback = addresses.iter().all(|address| address.ip().is_loopback());
+    let status = Status::new(settings);
+    let answering = status.clone();
+    let builder = Server::builder()
+        .config(|config| config.listener.server_tls = tls.clone())
+        .on_request(move |request, io| {
+            std::future::ready(answering.answer(&request, io.stats().connections))
+        });
+    let server = application::routes(builder, settings, loopback)
+        .from_listener(listen(settings, &addresses)?)
+        .map_err(|error| Failure::new(format!("cannot serve: {error}")))?;
+    let address = told(server.local_addr())?;
+    // Before the ready line: who reads it may send a signal at once.
+    listen_to_signals(server.stopper(), tls.zip(pair))
+        .map_err(|error| Failure::new(format!("cannot listen to signals: {error}")))?;
+    warn_of_others(secure, address);
+    if loopback {
+        note(&format!(
+            "note: the token \"dev\" authenticates on {}, since only this machine can connect",
+            settings.ignis.path
+        ));
+    }
+    let scheme = if secure { "wss" } else { "ws" };
+    note(&format!("listening on {scheme}://{address}"));
+    block_on(server.run()).map_err(|error| Failure::new(format!("cannot serve: {error}")))?;
+    Ok(0)
+}
+
+/// Rooms and users are on one thread: several threads only echo.
+fn echo_only(
+    settings: &Settings,
+    tls: Option<ServerTls>,
+    pair: Option<Pair>,
+) -> Result<u8, Failure> {
+    let secure = tls.is_some();
+    let status = Status::new(settings);
+    let deciding = status.clone();
+    let websocket = settings.open(Route::bare("/echo")).websocket;
+    let listener = listen(settings, &addresses(settings)?)?;
+    let server = Server::from_listener(listener)
+        .map_err(|error| Failure::new(format!("cannot serve: {error}")))?
+        .config(Config {
+            server_tls: tls.clone(),
+            ..websocket
+        })
+        .shards(settings.shards as usize)
+        .max_connections(settings.max_connections as usize)
+        .max_connections_per_address(settings.max_connections_per_address as usize)
+        .on_request(move |ticket| std::future::ready(deciding.decide(ticket)));
+    let address = told(server.local_addr())?;
+    listen_to_signals(server.stopper(), tls.zip(pair))
+        .map_err(|error| Failure::new(format!("cannot listen to signals: {error}")))?;
+    warn_of_others(secure, address);
+    note(&format!(
+        "note: with --shards {} only /echo is served",
+        settings.shards
+    ));
+    let scheme = if secure { "wss" } else { "ws" };
+    note(&format!("listening on {scheme}://{address}"));
+    block_on(server.run(async move |websocket: WebSocket| {
+        let counted = status.count();
+        application::echo(websocket).await;
+        drop(counted);
+    }))
+    .map_err(|error| Failure::new(format!("cannot serve: {error}")))?;
+    Ok(0)
+}
+
+fn addresses(settings: &Settings) -> Result<Vec<SocketAddr>, Failure> {
+    let host = settings.host.trim_start_matches('[').trim_end_matches(']');
+    Ok((host, port(settings))
+        .to_socket_addrs()
+        .map_err(|error| {
+            Failure::new(format!(
+                "--host {}: not an address, nor the name of one ({})",
+                settings.host,
+                last_part(&error.to_string())
+            ))
+        })?
+        .collect())
+}
+
+fn port(settings: &Settings) -> u16 {
+    u16::try_from(settings.port).expect("the table allows no other")
+}
+
+/// Listens on the first of the addresses that works.
+fn listen(settings: &Settings, addresses: &[SocketAddr]) -> Result<TcpListener, Failure> {
+    let backlog = i32::try_from(settings.mb.backlog).expect("the table allows no other");
+    TcpListener::bind(addresses)
+        .and_then(|listener| {
+            // Once more: the standard library has a backlog of its own.
+            rustix::net::listen(&listener, backlog)?;
+            Ok(listener)
+        })
+        .map_err(|error| explain(settings, &error))
+}
+
+/// Why the port cannot be had.
+fn explain(settings: &Settings, error: &io::Error) -> Failure {
+    let Settings { host, port, .. } = settings;
+    // An open set of kinds: the rest is told in the system's words.
+    #[expect(clippy::wildcard_enum_match_arm)]
+    Failure::new(match error.kind() {
+        ErrorKind::AddrInUse => format!(
+            "port {port} on {host} is in use: stop the other program or choose one with --port"
+        ),
+        ErrorKind::PermissionDenied => format!(
+            "no permission to listen on port {port}: choose one of 1024 or more with --port"
+        ),
+        ErrorKind::AddrNotAvailable => {
+            format!("{host} is no address of this machine: choose one with --host")
+        }
+        _ => format!("cannot listen on port {port} of {host}: {error}"),
+    })
+}
+
 impl Pair {
+    /// The one to serve with, if any.
+    pub(crate) fn of(settings: &Settings) -> Option<Self> {
+        Some(Self {
+            cert: settings.tls_cert.as_ref()?.into(),
+            key: settings.tls_key.as_ref()?.into(),
+        })
+    }
+
     fn read(&self) -> Result<(Vec<u8>, Vec<u8>), Failure> {
         Ok((
             read(&self.cert, "--tls-cert")?,
@@ -222,7 +227,8 @@ impl Pair {
         ))
     }
 
-    fn load(&self) -> Result<ServerTls, Failure> {
+    /// Reads both files.
+    pub(crate) fn load(&self) -> Result<ServerTls, Failure> {
         let (cert, key) = self.read()?;
         ServerTls::from_pem(&cert, &key).map_err(|error| self.explain(&error))
     }
@@ -252,6 +258,15 @@ fn warn_of_others(secure: bool, address: SocketAddr) {
             "warning: other machines can connect, and nothing is encrypted: \
              add --tls-cert and --tls-key, or put a TLS proxy before it",
         );
+    }
+}
+
+fn warn_of_few_files(connections: u64) {
+    if let Some(files) = descriptor_limit().filter(|files| *files < connections) {
+        note(&format!(
+            "warning: this process may open {files} files, so {connections} connections \
+             cannot be: raise the limit (ulimit -n)"
+        ));
     }
 }
 
@@ -291,4 +306,30 @@ fn listen_to_signals(stopper: Stopper, tls: Option<(ServerTls, Pair)>) -> io::Re
             }
         })?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_backlog_is_the_one_asked_for() {
+        let mut settings = Settings::default();
+        settings.port = 0;
+        let mut waiting = |backlog: u64| {
+            settings.mb.backlog = backlog;
+            let listener = listen(&settings, &addresses(&settings).unwrap()).unwrap();
+            let address = listener.local_addr().unwrap();
+            // Who finds no place waits in vain, however fast the machine is.
+            let connect = |_: &u8| TcpStream::connect_timeout(&address, Duration::from_secs(1));
+            let connected: Vec<_> = [0; 4].iter().map_while(|n| connect(n).ok()).collect();
+            connected.len()
+        };
+        // Linux has room for one more than asked for.
+        assert!(waiting(1) < 4);
+        assert_eq!(waiting(1_024), 4);
+    }
 }

@@ -1,11 +1,13 @@
 //! What `connect` shows: messages on stdout, everything else on stderr, or
 //! all of it as JSON on stdout.
 
+use std::fmt;
 use std::io::{self, BufWriter, IsTerminal as _, Stdout, Write};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use log::Level;
 use serde::Serialize;
 use smartsocket_smol::http::Url;
 use smartsocket_smol::{Closed, Message, WebSocket};
@@ -93,6 +95,7 @@ impl Transcript {
 
     /// The request goes out, with these headers of the user.
     pub(crate) fn opening<'a>(&self, url: &Url, names: impl Iterator<Item = &'a str>) {
+        self.log(Level::Info, format_args!("Connecting to {url}"));
         if self.verbose == 0 {
             return;
         }
@@ -115,6 +118,8 @@ impl Transcript {
 
     /// The handshake is over.
     pub(crate) fn opened(&mut self, websocket: &WebSocket, url: &Url) -> io::Result<()> {
+        self.log(Level::Debug, format_args!("WebSocket connection opened"));
+        self.log(Level::Info, format_args!("Connected to server"));
         let agreed = websocket.agreed();
         let address = websocket.get_ref().peer_addr().map(|at| at.to_string());
         let compression = agreed
@@ -173,6 +178,10 @@ impl Transcript {
 
     /// A message went out.
     pub(crate) fn sent(&self, message: &Message) {
+        self.log(
+            Level::Debug,
+            format_args!("Sent message ({} bytes)", message.len()),
+        );
         if self.verbose > 1 {
             note(&format!("> {}", describe(message)));
         }
@@ -228,6 +237,14 @@ impl Transcript {
     /// Hands everything to the reader.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
+    }
+
+    /// Says it in the words of SmartSocket's log (SS-109), unless `-vv` does
+    /// so in its own.
+    fn log(&self, level: Level, text: fmt::Arguments<'_>) {
+        if self.verbose < 2 {
+            log::log!(target: "smartsocket:client", level, "{text}");
+        }
     }
 
     fn entry(&mut self, entry: Entry<'_>) -> io::Result<()> {

@@ -315,7 +315,7 @@ fn secrets_never_show() {
     );
     server.program.signal(Signal::TERM);
     let ended = server.program.wait();
-    assert!(ended.stderr.contains("DEBUG"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("[debug]"), "{}", ended.stderr);
     assert!(!ended.stderr.contains(CANARY), "{}", ended.stderr);
 }
 
@@ -331,4 +331,24 @@ fn a_reader_that_leaves_is_no_error() {
     );
     let ended = Program::spawn(std::process::Command::new("sh").args(["-c", &script])).end();
     assert_eq!((ended.text(), &*ended.stderr), ("line\n", ""));
+}
+
+#[test]
+fn debug_says_what_smartsocket_says() {
+    let server = Server::start(&[]);
+    let url = server.url("/echo");
+    let mut client = Program::spawn(command(&["connect", &url]).env("DEBUG", "smartsocket:client"));
+    client.write(b"hello\n");
+    assert_eq!(client.line(), "hello");
+    let ended = client.end();
+    let lines: Vec<_> = ended.stderr.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            &*format!("[smartsocket] [info] Connecting to {url}"),
+            "[smartsocket] [debug] WebSocket connection opened",
+            "[smartsocket] [info] Connected to server",
+            "[smartsocket] [debug] Sent message (5 bytes)",
+        ]
+    );
 }

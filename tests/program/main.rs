@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails the test")]
 
 mod bench;
+mod config;
 mod connect;
 mod serve;
 mod support;
@@ -26,6 +27,8 @@ fn help_has_examples() {
     for args in [
         &["--help"][..],
         &["serve", "--help"],
+        &["check", "--help"],
+        &["schema", "--help"],
         &["connect", "--help"],
         &["bench", "--help"],
         &["torture", "--help"],
@@ -45,7 +48,7 @@ fn wrong_usage_ends_with_2_and_advice() {
         (&["serv"][..], "'serve'"),
         (&["serve", "--prot", "1"], "'--port'"),
         (&["serve", "--port", "70000"], "70000"),
-        (&["serve", "--port", "x"], "invalid digit"),
+        (&["serve", "--port", "x"], "0..=65535"),
         (&["serve", "--shards", "0"], "1..=1024"),
         (&["serve", "--max-message", "lots"], "64k"),
         (&["serve", "--tls-cert", "x"], "--tls-key"),

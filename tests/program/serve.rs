@@ -336,14 +336,47 @@ fn log_lines_are_chosen_by_level_and_by_name() {
         server.request("GET", "/nope");
         server.program.signal(Signal::TERM);
         let stderr = server.program.wait().stderr;
-        (
-            stderr.contains("DEBUG smartsocket:server a connection opened"),
-            stderr.contains("DEBUG smartsocket:http GET /nope answered with 404"),
-        )
+        let (server, http) = ("a connection opened", "GET /nope answered with 404");
+        let shown = |name: &str, text: &str| {
+            // By level with the name, by name in the form of SmartSocket.
+            let long = format!("DEBUG smartsocket:{name} {text}");
+            let short = format!("[smartsocket] [debug] {text}\n");
+            stderr.contains(&if debug.is_empty() { long } else { short })
+        };
+        (shown("server", server), shown("http", http))
     };
     assert_eq!(shown("", &[]), (false, false));
     assert_eq!(shown("", &["--log", "debug"]), (true, true));
     assert_eq!(shown("smartsocket:*", &[]), (true, true));
     assert_eq!(shown("smartsocket:http", &[]), (false, true));
     assert_eq!(shown("smartsocket:*,-smartsocket:http", &[]), (true, false));
+}
+
+#[test]
+fn debug_tells_what_is_emitted_and_who_comes_and_goes() {
+    let emitted = |args: &[&str], debug: &str| {
+        let mut command = command(&["serve", "--port", "0"]);
+        let server = Server::spawn(command.args(args).env("DEBUG", debug));
+        let event = "{\"event\":\"message\",\"data\":{\"text\":\"Hello\"}}\n";
+        let long = event.replace("Hello", &"ä".repeat(200));
+        run(
+            &["connect", &server.url("/chat")],
+            event.to_string() + &long,
+        );
+        server.program.signal(Signal::TERM);
+        server.program.wait().stderr
+    };
+    let stderr = emitted(&[], "smartsocket:*");
+    for line in [
+        "[smartsocket] [debug] Emitting event: message {\"text\":\"Hello\"}\n",
+        "äää... (411 bytes)\n",
+        "[smartsocket] [debug] a connection opened: ",
+        "[smartsocket] [debug] a connection ended: ",
+    ] {
+        assert!(stderr.contains(line), "{line} in {stderr}");
+    }
+    // What is in the messages is shown only to who asks for everything.
+    let stderr = emitted(&["--log", "debug"], "");
+    assert!(stderr.contains("Emitting event: message\n"), "{stderr}");
+    assert!(!stderr.contains("Hello"), "{stderr}");
 }

@@ -20,7 +20,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_smartsocket"));
     for name in std::env::vars().map(|(name, _)| name) {
-        if name == "PORT" || name == "DEBUG" || name.starts_with("SMARTSOCKET_") {
+        let ours = ["PORT", "DEBUG", "ENCRYPTION_KEY"].contains(&&*name);
+        if ours || name.starts_with("SMARTSOCKET_") {
             command.env_remove(name);
         }
     }

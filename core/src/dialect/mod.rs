@@ -30,6 +30,7 @@ use core::mem;
 
 use bytes::Bytes;
 
+use crate::crypt::{ClientHello, ServerHello};
 use crate::error_code::ErrorCode;
 use crate::json::Json;
 use crate::message::{Message, Utf8Bytes};
@@ -75,6 +76,8 @@ pub(crate) enum Incoming {
         api_key: Option<Utf8Bytes>,
         /// Which binary packets it understands.
         binary: PeerBinary,
+        /// It wants an encrypted session.
+        hello: Option<Box<ClientHello>>,
     },
     /// Ignis's `authenticate`.
     Authenticate(Json),
@@ -158,6 +161,8 @@ pub(crate) enum Outgoing<'a> {
         client_id: &'a str,
         user_id: Option<&'a str>,
         path: &'a str,
+        /// The answer to its hello.
+        encryption: Option<&'a ServerHello>,
     },
     /// Asks for a sign of life.
     Ping,

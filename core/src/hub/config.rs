@@ -8,6 +8,7 @@ use core::ops::{BitOr, BitOrAssign};
 use core::time::Duration;
 
 use crate::code::CloseCode;
+use crate::crypt::{KeyRing, Policy};
 use crate::dialect::{Dialect, SmartSocket};
 use crate::http::{ApiConfig, PatternError, Taken};
 use crate::limit::{EventLimits, RateLimit};
@@ -96,6 +97,9 @@ pub struct Route {
     pub events: Option<BTreeSet<Utf8Bytes>>,
     /// How clients prove who they are. Default: they need not.
     pub auth: Auth,
+    /// Encrypted sessions, for SmartSocket. Such a route does not compress
+    /// frames. Default: none.
+    pub encryption: Option<Encryption>,
     /// Most messages of one connection. Default 100 in 60 s (SS-47, SS-48).
     pub rate: Option<RateLimit>,
     /// Most payload bytes of one connection. Default no limit.
@@ -187,6 +191,7 @@ impl Route {
             interest: Interest::default(),
             events: None,
             auth,
+            encryption: None,
             rate: Some(RateLimit::default()),
             byte_rate: None,
             user_rate: None,
@@ -244,6 +249,8 @@ pub enum RouteError {
     Pattern(PatternError),
     /// Two routes match the same paths.
     Taken(Taken),
+    /// A route is to be encrypted whose dialect has no way to agree on keys.
+    Encryption(String),
 }
 
 impl From<PatternError> for RouteError {
@@ -263,11 +270,44 @@ impl fmt::Display for RouteError {
         match self {
             Self::Pattern(error) => error.fmt(f),
             Self::Taken(error) => error.fmt(f),
+            Self::Encryption(path) => {
+                write!(f, "{path}: only SmartSocket routes can be encrypted")
+            }
         }
     }
 }
 
 impl core::error::Error for RouteError {}
+
+/// Encrypted sessions with the clients of a route ([`crypt`](crate::crypt);
+/// SS-43..46). Keys are agreed on in CONNECT and CONNECT_ACK; all that follows
+/// is sealed. A client whose key is not among ours is closed with 4003
+/// (`ERR_CONN_004`), a message that does not open closes with 1008
+/// (`ERR_MSG_003`); there is no way back to plain text.
+#[derive(Clone, Debug)]
+pub struct Encryption {
+    /// The shared keys; [`Hub::set_keys`](super::Hub::set_keys) replaces them.
+    pub keys: KeyRing,
+    /// What is agreed to. Default: both ciphers, with or without key exchange.
+    pub policy: Policy,
+    /// Refuse clients that do not encrypt. Default `true`.
+    pub required: bool,
+    /// How long a connection may take to agree, where that is required.
+    /// Default 5 s.
+    pub timeout: Duration,
+}
+
+impl Encryption {
+    /// Required, with these keys and the defaults.
+    pub fn new(keys: impl Into<KeyRing>) -> Self {
+        Self {
+            keys: keys.into(),
+            policy: Policy::default(),
+            required: true,
+            timeout: Duration::from_secs(5),
+        }
+    }
+}
 
 /// How the clients of a route prove who they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -6,12 +6,14 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
+use crate::code::CloseCode;
+use crate::crypt::Session;
 use crate::dialect::{Incoming, Memory, PeerBinary};
 use crate::json::Json;
 use crate::limit::{EventLimiters, Limiter};
 use crate::message::{Message, Utf8Bytes};
 use crate::time::Tick;
-use crate::websocket::{Closed, Endpoint};
+use crate::websocket::{Closed, Endpoint, Packed, Shared};
 
 use super::config::{Interest, Outbox};
 use super::ids::{ClientId, UserId};
@@ -46,6 +48,7 @@ pub(super) struct Conn {
     pub(super) rooms: Vec<RoomKey>,
     pub(super) memory: Memory,
     pub(super) binary: PeerBinary,
+    pub(super) crypt: Option<Box<Session>>,
     /// The open turn.
     pub(super) turn: Option<Turning>,
     /// Events on their way out that the application changes first.
@@ -174,6 +177,44 @@ impl Conn {
         self.outbox.as_ref().is_some_and(|waiting| {
             waiting.answers >= limits.max_messages || waiting.answer_bytes >= limits.max_bytes
         }) && !self.endpoint.ends_softly()
+    }
+
+    /// Puts a message on the wire, sealed where there is a session; whether
+    /// that could be done.
+    pub(super) fn put(
+        &mut self,
+        shared: &mut Shared,
+        now: Tick,
+        message: &Message,
+        packed: Option<&mut Packed>,
+    ) -> bool {
+        match (&mut self.crypt, packed) {
+            (Some(session), _) => session.seal(now, message).is_ok_and(|record| {
+                let record = Message::Binary(record);
+                self.endpoint.send(shared, now, record, true).is_ok()
+            }),
+            (None, Some(packed)) => self
+                .endpoint
+                .send_packed(shared, now, message, packed)
+                .is_ok(),
+            (None, None) => self
+                .endpoint
+                .send(shared, now, message.clone(), true)
+                .is_ok(),
+        }
+    }
+
+    /// Begins the closing handshake; a session says goodbye before.
+    pub(super) fn close(&mut self, shared: &mut Shared, now: Tick, code: CloseCode, reason: &str) {
+        if let Some(bye) = self
+            .crypt
+            .as_mut()
+            .and_then(|session| session.bye(now).ok())
+        {
+            // If it is over, there is nobody to say it to.
+            let _ = self.endpoint.send(shared, now, Message::Binary(bye), true);
+        }
+        self.endpoint.close(shared, now, code, reason);
     }
 
     pub(super) fn is_somebody(&self) -> bool {

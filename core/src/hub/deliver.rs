@@ -521,10 +521,7 @@ impl Hub {
                 .is_some_and(|waiting| !waiting.queue.is_empty());
             self.counters.sent(1, message.len());
             if !queued && conn.endpoint.buffered() < WIRE {
-                let sent = conn
-                    .endpoint
-                    .send_packed(&mut self.shared, self.clock, message, packed);
-                if sent.is_err() {
+                if !conn.put(&mut self.shared, self.clock, message, Some(packed)) {
                     self.counters.dropped(DropCause::Closed, 1);
                 } else if echoes {
                     dialect.sent(&mut conn.memory, message);
@@ -550,8 +547,7 @@ impl Hub {
             let now = self.clock;
             let waiting = conn.outbox.take().map_or(0, |waiting| waiting.queue.len());
             self.counters.dropped(DropCause::Outbox, waiting + refused);
-            conn.endpoint
-                .close(&mut self.shared, now, CloseCode::TRY_AGAIN, "too slow");
+            conn.close(&mut self.shared, now, CloseCode::TRY_AGAIN, "too slow");
         }
         self.touch(id);
         true
@@ -581,12 +577,7 @@ impl Hub {
                 waiting.answers -= 1;
                 waiting.answer_bytes -= len;
             }
-            let message = parcel.message.clone();
-            if conn
-                .endpoint
-                .send(&mut self.shared, now, message, true)
-                .is_err()
-            {
+            if !conn.put(&mut self.shared, now, &parcel.message, None) {
                 lost += 1;
             } else if parcel.echoes {
                 dialect.sent(&mut conn.memory, &parcel.message);

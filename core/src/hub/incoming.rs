@@ -33,7 +33,7 @@ impl Hub {
         };
         conn.heard = now;
         let dialect = &self.routes[usize::from(route)].route.dialect;
-        if dialect.is_echo(&mut conn.memory, &message) {
+        if conn.crypt.is_none() && dialect.is_echo(&mut conn.memory, &message) {
             return;
         }
         if !conn.is_somebody() {
@@ -42,7 +42,12 @@ impl Hub {
                 return self.shut(id, CloseCode::POLICY, "too much before authentication");
             }
         }
-        if let Some(retry) = self.limited(id, len) {
+        let limited = self.limited(id, len);
+        // Records are numbered: even one too many is opened.
+        let Some(message) = self.open(id, message) else {
+            return;
+        };
+        if let Some(retry) = limited {
             return self.too_fast(id, None, retry);
         }
         let dialect = &self.routes[usize::from(route)].route.dialect;
@@ -110,6 +115,12 @@ impl Hub {
         }
         match incoming {
             Incoming::Nothing | Incoming::Heartbeat | Incoming::Ack { .. } => {}
+            Incoming::Connect {
+                namespace,
+                binary,
+                hello: Some(hello),
+                ..
+            } => self.agree(id, namespace.as_ref(), binary, &hello),
             Incoming::Connect {
                 namespace, binary, ..
             } => {
@@ -190,8 +201,22 @@ impl Hub {
         let Some(route) = conn.route else {
             return;
         };
-        let auth = &self.routes[usize::from(route)].route.auth;
-        match (incoming, auth) {
+        let route = &self.routes[usize::from(route)].route;
+        let required = route.encryption.as_ref().is_some_and(|it| it.required);
+        match (incoming, &route.auth) {
+            (
+                Incoming::Connect {
+                    hello: Some(hello),
+                    namespace,
+                    binary,
+                    ..
+                },
+                _,
+            ) => self.agree(id, namespace.as_ref(), binary, &hello),
+            // There is no way around it.
+            _ if required && !conn.crypt.as_ref().is_some_and(|it| it.is_ready()) => {
+                self.rejected(id, Failure::AuthenticationFailed);
+            }
             (Incoming::Authenticate(data), Auth::Message { timeout }) => {
                 if conn.state != State::Unauthorized {
                     return self.fail(id, Failure::AlreadyAuthenticated);
@@ -211,6 +236,7 @@ impl Hub {
                     api_key: Some(key),
                     namespace,
                     binary,
+                    hello: None,
                 },
                 Auth::ApiKeys { keys, .. },
             ) => {
@@ -260,7 +286,7 @@ impl Hub {
     /// none.
     pub(super) fn quota(&self, id: ConnId) -> u32 {
         let conn = self.conns.get(id);
-        let limited = conn.and_then(|conn| {
+        let limited = conn.filter(|conn| conn.crypt.is_none()).and_then(|conn| {
             let route = &self.routes[usize::from(conn.route?)].route;
             let limit = route.rate.as_ref()?;
             Some(conn.limits.messages.remaining(limit, self.clock))

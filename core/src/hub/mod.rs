@@ -18,6 +18,7 @@ mod opening;
 mod output;
 mod publish;
 mod rooms;
+mod secrecy;
 mod session;
 mod table;
 mod timers;
@@ -56,7 +57,8 @@ use table::{Keyed, Map, Members, Table};
 use timers::Timers;
 
 pub use config::{
-    Auth, Heartbeat, HubConfig, Interest, Outbox, Overflow, RoomPolicy, Route, RouteError,
+    Auth, Encryption, Heartbeat, HubConfig, Interest, Outbox, Overflow, RoomPolicy, Route,
+    RouteError,
 };
 pub use deliver::EmitError;
 pub use hooks::{EventData, EventResult};
@@ -211,10 +213,18 @@ impl Hub {
                     dialects.len() - 1
                 }
             };
+            if route.encryption.is_some() && !matches!(route.dialect, Dialect::SmartSocket(_)) {
+                return Err(RouteError::Encryption(route.path.clone()));
+            }
             routes.push(RouteState {
                 websocket: Arc::new(Config {
                     decide: true,
                     streaming: false,
+                    deflate: route
+                        .websocket
+                        .deflate
+                        .clone()
+                        .filter(|_| route.encryption.is_none()),
                     // The outbox is the bound.
                     max_queued_bytes: usize::MAX,
                     ..route.websocket.clone()
@@ -291,6 +301,7 @@ impl Hub {
             changing: None,
             inbox: VecDeque::new(),
             inbox_bytes: 0,
+            crypt: None,
             outbox: None,
             limits: Limits::default(),
             auth_deadline: Tick::MAX,

@@ -178,12 +178,15 @@ impl Hub {
         self.counters.accepted();
         conn.opened = now;
         conn.heard = now;
-        match state.route.auth.timeout() {
-            Some(timeout) if !conn.flags.known => {
+        let encryption = state.route.encryption.as_ref();
+        let secrecy = encryption.filter(|it| it.required).map(|it| it.timeout);
+        let proof = state.route.auth.timeout().filter(|_| !conn.flags.known);
+        match proof.max(secrecy) {
+            Some(timeout) => {
                 conn.state = State::Unauthorized;
                 conn.auth_deadline = now + timeout;
             }
-            Some(_) | None => {
+            None => {
                 let identity = Identity {
                     user: conn.user.take(),
                     metadata: conn.profile.metadata.take(),
@@ -314,7 +317,7 @@ impl Hub {
         let now = self.clock;
         self.feed(id, usize::MAX);
         if let Some((shared, conn)) = self.enter(id) {
-            conn.endpoint.close(shared, now, code, reason);
+            conn.close(shared, now, code, reason);
             self.touch(id);
         }
     }

@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use crate::crypt::ServerHello;
 use crate::dialect::{Dialect, Failure, Outgoing};
 use crate::message::Utf8Bytes;
 use crate::stats::{CloseCause, DropCause};
@@ -64,7 +65,7 @@ impl Hub {
         self.shut(id, codes::auth_failed(), "Authentication failed");
     }
 
-    pub(super) fn greet(&mut self, id: ConnId) {
+    pub(super) fn greet(&mut self, id: ConnId, encryption: Option<&ServerHello>) {
         let Some(conn) = self.conns.get(id) else {
             return;
         };
@@ -86,6 +87,7 @@ impl Hub {
                 client_id: alias.as_deref().unwrap_or(&client),
                 user_id: user.as_ref().map(UserId::as_str),
                 path: &path,
+                encryption,
             },
         );
     }
@@ -101,34 +103,50 @@ impl Hub {
 
     /// SmartSocket's CONNECT: perhaps another namespace.
     pub(super) fn reconnect(&mut self, id: ConnId, namespace: Option<Utf8Bytes>) {
-        if let Some(name) = namespace
-            && let Some(conn) = self.conns.get(id)
-        {
+        match namespace {
+            Some(name) if !self.relocate(id, &name, false) => {
+                self.fail(id, Failure::UnknownNamespace)
+            }
+            Some(_) | None => self.greet(id, None),
+        }
+    }
+
+    /// Moves a client to another SmartSocket namespace; whether it may be there,
+    /// saying `hello` to begin a session.
+    pub(super) fn relocate(&mut self, id: ConnId, name: &str, hello: bool) -> bool {
+        if let Some(conn) = self.conns.get(id) {
+            let (somebody, encrypted) = (conn.is_somebody(), conn.crypt.is_some());
             let old = conn.namespace;
             let at = self.routes.iter().position(|other| {
-                other.route.namespace == name.as_str()
+                other.route.namespace == name
                     && matches!(other.route.dialect, Dialect::SmartSocket(_))
             });
-            // Another namespace may have other rules for who comes in.
+            // Another namespace may have other rules for who comes in, and
+            // other keys: a session is for one.
             let Some(at) = at.filter(|&at| {
+                let route = &self.routes[at].route;
                 self.routes[at].namespace == old
-                    || (self.routes[at].route.auth == Auth::None
-                        && !self.routes[at].route.interest.has(Interest::CONNECT))
+                    || (route.auth == Auth::None
+                        && !route.interest.has(Interest::CONNECT)
+                        && !encrypted
+                        && (hello || !route.encryption.as_ref().is_some_and(|it| it.required)))
             }) else {
-                return self.fail(id, Failure::UnknownNamespace);
+                return false;
             };
             let new = self.routes[at].namespace;
             if new != old {
-                self.leave_all(id);
-                self.rooms.exit(old, id);
-                self.rooms.enter(new, id);
+                if somebody {
+                    self.leave_all(id);
+                    self.rooms.exit(old, id);
+                    self.rooms.enter(new, id);
+                }
                 if let Some(conn) = self.conns.get_mut(id) {
                     conn.namespace = new;
                     conn.route = Some(at as u16);
                 }
             }
         }
-        self.greet(id);
+        true
     }
 
     pub(super) fn ping(&mut self, id: ConnId) {

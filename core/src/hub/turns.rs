@@ -120,7 +120,7 @@ impl Hub {
             Step::Connect(ticket) => self.accept_upgrade(id, ticket, None),
             Step::Authenticate(_) => self.authenticated(id, Identity::default()),
             Step::Welcome => {
-                self.greet(id);
+                self.greet(id, None);
                 self.welcomed(id);
             }
             Step::Event(event) => {

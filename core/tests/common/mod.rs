@@ -13,6 +13,8 @@
 //! ```
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
+pub mod world;
+
 use std::fmt::Write as _;
 use std::time::Duration;
 

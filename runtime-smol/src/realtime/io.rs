@@ -6,6 +6,7 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use async_channel::Sender;
+use log::Level;
 use smartsocket_core::http::{ClientInfo, RoomInfo};
 use smartsocket_core::hub::{
     Answer, ClientId, EmitError, Hub, JoinError, Publication, Target, UserId,
@@ -14,6 +15,8 @@ use smartsocket_core::{IntoJson, Json, JsonError, Message, ServerStats, Tick, Ut
 
 use super::shard::Shard;
 use super::socket::AckError;
+
+const TARGET: &str = "smartsocket:server";
 
 /// The server, for handlers: on its thread, at once. See [`Remote`] for other
 /// threads.
@@ -112,6 +115,7 @@ impl Io {
         timeout: Duration,
     ) -> Result<Json, AckError> {
         let data = data.into_json().map_err(AckError::Json)?;
+        log_emit(event, data.as_ref());
         let shard = self.0.upgrade().ok_or(AckError::Gone)?;
         let (sender, answer) = async_channel::bounded(1);
         let now = shard.now();
@@ -286,9 +290,31 @@ impl To {
     pub fn emit(mut self, event: &str, data: impl IntoJson) -> Result<usize, JsonError> {
         self.publication.event = event.into();
         self.publication.data = data.into_json()?;
+        log_emit(event, self.publication.data.as_ref());
         Ok(self
             .io
             .command(|hub, now| hub.publish(now, self.publication)))
+    }
+}
+
+/// Logs an event on its way out (SS-109): the beginning of its data too, but
+/// only where every detail is wanted, since they may be anybody's.
+pub(super) fn log_emit(event: &str, data: Option<&Json>) {
+    const SHOWN: usize = 128;
+    if !log::log_enabled!(target: TARGET, Level::Debug) {
+        return;
+    }
+    let data = data.filter(|_| log::log_enabled!(target: TARGET, Level::Trace));
+    match data.map(Json::as_str) {
+        None => log::debug!(target: TARGET, "Emitting event: {event}"),
+        Some(data) if data.len() <= SHOWN => {
+            log::debug!(target: TARGET, "Emitting event: {event} {data}");
+        }
+        Some(data) => {
+            let end = (0..=SHOWN).rev().find(|end| data.is_char_boundary(*end));
+            let shown = &data[..end.unwrap_or(0)];
+            log::debug!(target: TARGET, "Emitting event: {event} {shown}... ({} bytes)", data.len());
+        }
     }
 }
 

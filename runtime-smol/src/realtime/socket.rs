@@ -11,7 +11,7 @@ use smartsocket_core::hub::{AckTicket, ClientId, ConnId, JoinError, UserId};
 use smartsocket_core::{CloseCode, IntoJson, Json, JsonError, Utf8Bytes};
 
 use super::handlers::{EventHandler, boxed_event};
-use super::io::Io;
+use super::io::{Io, log_emit};
 
 /// What an application remembers of a connection: at most one value of each
 /// type, gone with the connection.
@@ -130,6 +130,7 @@ impl Socket {
     /// The data have no JSON form.
     pub fn emit(&self, event: &str, data: impl IntoJson) -> Result<(), JsonError> {
         let data = data.into_json()?;
+        log_emit(event, data.as_ref());
         self.io
             .command(|hub, now| hub.emit(now, self.client, event, data));
         Ok(())

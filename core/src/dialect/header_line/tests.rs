@@ -308,6 +308,7 @@ fn the_server_has_words_for_what_it_says() {
         client_id: "c",
         user_id: None,
         path: "/ws",
+        encryption: None,
     };
     for (what, expected) in [
         (welcome, "publish:system.initialize:1.0.0\n{}"),

@@ -207,6 +207,7 @@ fn the_server_speaks_as_rnode_does() {
                 client_id: "my id",
                 user_id: None,
                 path: "/chat",
+                encryption: None,
             },
             r#"{"type":"welcome","connection_id":"9c8","client_id":"my id","path":"/chat","timestamp":T}"#,
         ),

@@ -62,6 +62,8 @@ struct Connect<'a> {
     api_key: Option<&'a RawValue>,
     #[serde(borrow)]
     binary: Option<&'a RawValue>,
+    #[serde(borrow)]
+    encryption: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -109,6 +111,10 @@ fn connect(data: Option<&Json>) -> Incoming {
         .unwrap_or_default();
     // What is not a string counts as not there.
     let text = |raw: Option<&RawValue>| serde_json::from_str::<String>(raw?.get()).ok();
+    let hello = fields.encryption.map(|raw| serde_json::from_str(raw.get()));
+    let Ok(hello) = hello.transpose() else {
+        return Incoming::Invalid(Failure::AuthenticationFailed);
+    };
     Incoming::Connect {
         namespace: text(fields.namespace).map(Into::into),
         api_key: text(fields.api_key).map(Into::into),
@@ -117,6 +123,7 @@ fn connect(data: Option<&Json>) -> Incoming {
             Some("compressed") => PeerBinary::Compressed,
             Some(_) | None => PeerBinary::None,
         },
+        hello,
     }
 }
 
@@ -243,13 +250,18 @@ pub(super) fn encode(context: Context<'_>, what: &Outgoing<'_>) -> Option<String
         Outgoing::Welcome {
             connection_id,
             path,
+            encryption,
             ..
-        } => with(
-            "CONNECT_ACK",
-            Object::new()
-                .text("id", connection_id)
-                .text("namespace", path),
-        ),
+        } => {
+            let hello = encryption.and_then(|hello| serde_json::to_string(hello).ok());
+            with(
+                "CONNECT_ACK",
+                Object::new()
+                    .text("id", connection_id)
+                    .text("namespace", path)
+                    .maybe("encryption", hello.as_deref(), Object::json),
+            )
+        }
         Outgoing::Ping => with("ping", Object::new().number("timestamp", context.unix_ms)),
         Outgoing::Pong { .. } => with("pong", Object::new().number("timestamp", context.unix_ms)),
         Outgoing::RoomMessage { room, text, from } => with(

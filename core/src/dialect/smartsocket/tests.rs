@@ -206,6 +206,7 @@ fn what_clients_say_is_understood() {
                 namespace: Some("/chat".into()),
                 api_key: Some("k".into()),
                 binary: PeerBinary::Compressed,
+                hello: None,
             },
         ),
         (
@@ -214,6 +215,7 @@ fn what_clients_say_is_understood() {
                 namespace: None,
                 api_key: None,
                 binary: PeerBinary::None,
+                hello: None,
             },
         ),
     ] {
@@ -633,7 +635,8 @@ fn what_we_say_is_exact() {
             connection_id: "i",
             client_id: "i",
             user_id: None,
-            path: "/chat"
+            path: "/chat",
+            encryption: None,
         }),
         r#"{"event":"CONNECT_ACK","data":{"id":"i","namespace":"/chat"}}"#
     );

@@ -1,0 +1,150 @@
+//! Encrypted sessions: how one begins, what it opens, and how it ends.
+
+use alloc::vec::Vec;
+
+use crate::code::CloseCode;
+use crate::crypt::{self, ClientHello, KeyRing, Opened};
+use crate::dialect::{Failure, PeerBinary};
+use crate::entropy::Seed;
+use crate::message::{Message, Utf8Bytes};
+use crate::stats::DropCause;
+use crate::time::Tick;
+
+use super::config::{Auth, codes};
+use super::conn::{Conn, State};
+use super::ids::ConnId;
+use super::output::Identity;
+use super::{Hub, WIRE};
+
+impl Hub {
+    /// Replaces the keys of a namespace, without a pause: new sessions take
+    /// the new ones. Connections whose key is not among them are closed with
+    /// 1012 and may come back; so keep the old key in the ring for as long as
+    /// clients need to get the new one.
+    ///
+    /// Without effect where nothing is encrypted.
+    pub fn set_keys(&mut self, now: Tick, namespace: &str, keys: &KeyRing) {
+        self.tick(now);
+        let mut found = false;
+        for state in &mut self.routes {
+            if state.route.namespace == namespace
+                && let Some(encryption) = &mut state.route.encryption
+            {
+                encryption.keys = keys.clone();
+                found = true;
+            }
+        }
+        if !found {
+            return;
+        }
+        let routes = &self.routes;
+        let retired = |conn: &Conn| {
+            let route = &routes[usize::from(conn.route?)].route;
+            let key = conn.crypt.as_ref()?.key_id()?;
+            Some(route.namespace == namespace && keys.find(key).is_none())
+        };
+        let retired: Vec<ConnId> = self
+            .conns
+            .ids()
+            .filter(|&id| self.conns.get(id).and_then(retired) == Some(true))
+            .collect();
+        for id in retired {
+            self.shut(id, CloseCode::RESTART, "key retired");
+        }
+    }
+
+    /// A client said hello: agrees with it on keys. Our answer is the last that
+    /// anybody can read.
+    pub(super) fn agree(
+        &mut self,
+        id: ConnId,
+        namespace: Option<&Utf8Bytes>,
+        binary: PeerBinary,
+        hello: &ClientHello,
+    ) {
+        let now = self.clock;
+        if let Some(name) = namespace
+            && !self.relocate(id, name, true)
+        {
+            return self.fail(id, Failure::UnknownNamespace);
+        }
+        // What waits would be sealed behind an answer that cannot be.
+        self.feed(id, usize::MAX);
+        let Some(conn) = self.conns.get_mut(id) else {
+            return;
+        };
+        let Some(route) = conn.route else {
+            return;
+        };
+        let route = &self.routes[usize::from(route)].route;
+        let clear = conn.crypt.is_none() && conn.endpoint.buffered() < WIRE;
+        let agreed = route
+            .encryption
+            .as_ref()
+            .filter(|_| clear)
+            .and_then(|encryption| {
+                let seed = Seed::new(self.shared.entropy.bytes());
+                let (keys, policy) = (&encryption.keys, &encryption.policy);
+                crypt::accept(now, Some(keys), policy, &route.namespace, hello, &seed).ok()
+            });
+        let Some((answer, session, first)) = agreed else {
+            return self.rejected(id, Failure::AuthenticationFailed);
+        };
+        conn.binary = binary;
+        self.greet(id, Some(&answer));
+        if let Some((shared, conn)) = self.enter(id) {
+            let first = Message::Binary(first);
+            // If it is over, its end is about to be told.
+            let _ = conn.endpoint.send(shared, now, first, true);
+            conn.crypt = Some(session.into());
+            self.touch(id);
+        }
+    }
+
+    /// What a message is once it is opened; nothing, if it was for the session
+    /// or is none.
+    pub(super) fn open(&mut self, id: ConnId, message: Message) -> Option<Message> {
+        let conn = self.conns.get_mut(id)?;
+        let Some(session) = &mut conn.crypt else {
+            return Some(message);
+        };
+        let ready = session.is_ready();
+        let opened = match message {
+            Message::Binary(record) => session.open(record).ok(),
+            Message::Text(_) => None,
+        };
+        match opened {
+            Some(Opened::Message(message)) => return Some(message),
+            Some(Opened::Ready) => self.secured(id),
+            Some(Opened::Bye | Opened::Invited) => {}
+            None => {
+                self.counters.dropped(DropCause::Undecryptable, 1);
+                if ready {
+                    let why = "ERR_MSG_003: Decryption failed";
+                    self.shut(id, CloseCode::POLICY, why);
+                } else {
+                    self.shut(id, codes::auth_failed(), "Authentication failed");
+                }
+            }
+        }
+        None
+    }
+
+    /// A client has shown that it has the key.
+    fn secured(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(id) else {
+            return;
+        };
+        let Some(route) = conn.route else {
+            return;
+        };
+        let proven = conn.flags.known || self.routes[usize::from(route)].route.auth == Auth::None;
+        if conn.state == State::Unauthorized && proven {
+            let identity = Identity {
+                user: conn.user.take(),
+                metadata: conn.profile.metadata.take(),
+            };
+            self.authenticated(id, identity);
+        }
+    }
+}

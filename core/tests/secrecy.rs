@@ -1,0 +1,347 @@
+//! Encrypted sessions with the hub: how they begin, what they refuse, what they
+//! carry, and how keys change.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod common;
+
+use bytes::Bytes;
+use common::world::World;
+use common::{BINARY, CLOSE, PING, TEXT, frame};
+use smartsocket_core::crypt::{Exchange, Handshake, Key, KeyRing, Offer, Opened, Session, Suite};
+use smartsocket_core::hub::{
+    Auth, ConnId, Encryption, HubConfig, Interest, Publication, Route, RouteError, Step, Target,
+};
+use smartsocket_core::websocket::Role;
+use smartsocket_core::{DropCause, Json, Message, RateLimit, Seed};
+
+fn key(n: u8) -> Key {
+    Key::generate(&Seed::new([n; 32]))
+}
+
+fn route(path: &str) -> Route {
+    let mut route = Route::smartsocket(path);
+    route.encryption = Some(Encryption::new(key(1)));
+    route.interest = Interest::EVENT;
+    route
+}
+
+/// A client of an encrypted route.
+struct Client {
+    id: ConnId,
+    session: Session,
+}
+
+fn hello(key: &Key, offer: &Offer, namespace: &str) -> (Handshake, String) {
+    let handshake = Handshake::new(Some(key), offer, namespace, Seed::new([9; 32])).unwrap();
+    let hello = serde_json::to_string(handshake.hello()).unwrap();
+    let data = format!(r#"{{"namespace":"{namespace}","encryption":{hello}}}"#);
+    (handshake, format!(r#"{{"event":"CONNECT","data":{data}}}"#))
+}
+
+fn open(world: &mut World, id: ConnId, key: &Key, offer: &Offer, namespace: &str) -> Client {
+    let (handshake, connect) = hello(key, offer, namespace);
+    world.say(id, &connect);
+    let mut frames = world.frames(id);
+    assert_eq!(frames.len(), 2, "an answer and a record");
+    let (opcode, record) = frames.pop().unwrap();
+    assert_eq!(opcode, BINARY);
+    let (opcode, ack) = frames.pop().unwrap();
+    assert_eq!(opcode, TEXT);
+    let ack: serde_json::Value = serde_json::from_slice(&ack).unwrap();
+    assert_eq!(ack["event"], "CONNECT_ACK");
+    assert_eq!(ack["data"]["namespace"], namespace);
+    let answer = serde_json::from_value(ack["data"]["encryption"].clone()).unwrap();
+    let (mut session, first) = handshake.finish(world.now, &answer).unwrap();
+    assert_eq!(session.open(record.into()), Ok(Opened::Ready));
+    world.feed(id, frame(Role::Server, BINARY, first));
+    Client { id, session }
+}
+
+impl Client {
+    fn connect(world: &mut World, path: &str) -> Self {
+        let id = world.connect(path);
+        open(world, id, &key(1), &Offer::default(), path)
+    }
+
+    fn seal(&mut self, world: &World, text: &str) -> Bytes {
+        let text = Message::text(text.to_owned());
+        self.session.seal(world.now, &text).unwrap()
+    }
+
+    fn say(&mut self, world: &mut World, text: &str) {
+        let record = self.seal(world, text);
+        world.feed(self.id, frame(Role::Server, BINARY, record));
+    }
+
+    /// What came, opened; a close frame as it is.
+    fn got(&mut self, world: &mut World) -> Vec<String> {
+        let frames = world.frames(self.id).into_iter();
+        frames
+            .filter(|(opcode, _)| *opcode != PING)
+            .map(|(opcode, payload)| match opcode {
+                CLOSE => format!("close {}", u16::from_be_bytes([payload[0], payload[1]])),
+                _ => {
+                    assert_eq!(opcode, BINARY, "{}", payload.escape_ascii());
+                    match self.session.open(payload.into()).unwrap() {
+                        Opened::Message(message) => {
+                            String::from_utf8(message.as_bytes().to_vec()).unwrap()
+                        }
+                        other => format!("{other:?}"),
+                    }
+                }
+            })
+            .collect()
+    }
+}
+
+#[test]
+fn events_and_answers_go_both_ways_sealed() {
+    for exchange in [None, Some(Exchange::X25519), Some(Exchange::P256)] {
+        for suite in [Suite::A256CbcHs512, Suite::A256Gcm] {
+            let offer = Offer {
+                suites: vec![suite],
+                exchange,
+            };
+            let mut world = World::new(vec![route("/")]);
+            let id = world.connect("/");
+            assert!(
+                world
+                    .hub
+                    .client(id)
+                    .is_none_or(|client| client.user().is_none())
+            );
+            let mut client = open(&mut world, id, &key(1), &offer, "/");
+            let name = world.client(id);
+            client.say(&mut world, r#"{"event":"hi","data":{"a":1,"__ackId":"x"}}"#);
+            let mut turn = world.turn();
+            let Step::Event(event) = &mut turn.step else {
+                panic!("{turn:?}");
+            };
+            assert_eq!(event.name, "hi");
+            let ticket = event.ack.take().unwrap();
+            world
+                .hub
+                .acknowledge(world.now, ticket, &Json::string("yes"));
+            world.decide(turn.allow());
+            world
+                .hub
+                .emit(world.now, name, "news", Some(Json::from(7_u64)));
+            world.drain();
+            assert_eq!(
+                client.got(&mut world),
+                [
+                    r#"{"event":"__ack__","data":{"ackId":"x","response":"yes"}}"#,
+                    r#"{"event":"news","data":7}"#
+                ]
+            );
+            // The end is sealed as well.
+            world.hub.stop(world.now);
+            world.drain();
+            assert_eq!(client.got(&mut world), ["Bye", "close 1001"]);
+        }
+    }
+}
+
+#[test]
+fn a_broadcast_reaches_everybody_sealed_for_each() {
+    let mut world = World::new(vec![route("/")]);
+    let mut clients: Vec<_> = (0..3).map(|_| Client::connect(&mut world, "/")).collect();
+    let all = Publication::new(Target::Namespace("/".into()), "all", None);
+    assert_eq!(world.hub.publish(world.now, all), 3);
+    world.drain();
+    for client in &mut clients {
+        assert_eq!(client.got(&mut world), [r#"{"event":"all"}"#]);
+    }
+}
+
+#[test]
+fn who_does_not_encrypt_is_refused_and_hears_nothing() {
+    let plain = [
+        r#"{"event":"CONNECT","data":{"namespace":"/"}}"#,
+        r#"{"event":"hi"}"#,
+        r#"{"event":"__ack__","data":{"ackId":"ack_1","response":1}}"#,
+        r#"{"event":"CONNECT","data":{"encryption":{"suites":[1]}}}"#,
+    ];
+    for words in plain {
+        let mut world = World::new(vec![route("/"), Route::smartsocket("/open")]);
+        let id = world.connect("/");
+        let all = Publication::new(Target::All, "secret", None);
+        assert_eq!(world.hub.publish(world.now, all), 0);
+        world.say(id, words);
+        assert!(world.turns.is_empty(), "{words}");
+        let got = world.got(id);
+        assert!(
+            got.iter()
+                .all(|text| !text.contains("secret") && !text.contains("CONNECT_ACK")),
+            "{got:?}"
+        );
+        // One who says nothing more is closed in time.
+        world.pass(world.now + std::time::Duration::from_secs(6));
+        let got: Vec<_> = got.into_iter().chain(world.got(id)).collect();
+        assert!(
+            got.iter()
+                .any(|text| text.starts_with("close 4001") || text.starts_with("close 4003")),
+            "{words}: {got:?}"
+        );
+    }
+}
+
+#[test]
+fn there_is_no_way_from_an_open_namespace_to_an_encrypted_one() {
+    let mut world = World::new(vec![route("/secret"), Route::smartsocket("/")]);
+    let id = world.connect("/");
+    world.say(id, r#"{"event":"CONNECT","data":{"namespace":"/secret"}}"#);
+    assert!(world.got(id)[0].contains("ERR_MSG_005"));
+    // Nor back, or on to another: the session is for one.
+    let mut client = Client::connect(&mut world, "/secret");
+    client.say(
+        &mut world,
+        r#"{"event":"CONNECT","data":{"namespace":"/"}}"#,
+    );
+    assert!(client.got(&mut world)[0].contains("ERR_MSG_005"));
+    // With a hello there is.
+    open(&mut world, id, &key(1), &Offer::default(), "/secret");
+    assert_eq!(world.hub.client(id).unwrap().namespace(), "/secret");
+}
+
+#[test]
+fn a_wrong_key_is_err_conn_004() {
+    let mut world = World::new(vec![route("/")]);
+    let id = world.connect("/");
+    let (_, connect) = hello(&key(2), &Offer::default(), "/");
+    world.say(id, &connect);
+    let got = world.got(id);
+    assert!(got[0].contains("ERR_CONN_004"), "{got:?}");
+    assert!(got[1].starts_with("close 4003"), "{got:?}");
+    assert_eq!(got.len(), 2);
+}
+
+#[test]
+fn a_first_record_that_is_none_is_the_end() {
+    let mut world = World::new(vec![route("/")]);
+    let id = world.connect("/");
+    let (_, connect) = hello(&key(1), &Offer::default(), "/");
+    world.say(id, &connect);
+    world.frames(id);
+    world.feed(id, frame(Role::Server, BINARY, [0xe1; 80]));
+    assert!(world.got(id)[0].starts_with("close 4003"));
+    assert_eq!(world.hub.dropped(DropCause::Undecryptable), 1);
+}
+
+#[test]
+fn what_does_not_open_is_err_msg_003_and_text_is_never_taken() {
+    for flip in [true, false] {
+        let mut world = World::new(vec![route("/")]);
+        let mut client = Client::connect(&mut world, "/");
+        let id = client.id;
+        if flip {
+            let mut record = client.seal(&world, r#"{"event":"hi"}"#).to_vec();
+            record[40] ^= 1;
+            world.feed(id, frame(Role::Server, BINARY, record));
+        } else {
+            world.say(id, r#"{"event":"hi"}"#);
+        }
+        assert!(world.turns.is_empty());
+        let got = world.got(id);
+        assert_eq!(
+            got.last().unwrap(),
+            "close 1008 ERR_MSG_003: Decryption failed"
+        );
+        assert_eq!(world.hub.dropped(DropCause::Undecryptable), 1);
+    }
+}
+
+#[test]
+fn an_api_key_travels_sealed() {
+    let mut route = route("/");
+    route.auth = Auth::ApiKeys {
+        keys: vec!["k".into()],
+        timeout: std::time::Duration::from_secs(5),
+    };
+    let mut world = World::new(vec![route]);
+    let id = world.connect("/");
+    // In the open it does not count.
+    world.say(id, r#"{"event":"CONNECT","data":{"apiKey":"k"}}"#);
+    assert!(world.got(id)[1].starts_with("close 4003"));
+
+    let mut client = Client::connect(&mut world, "/");
+    client.say(&mut world, r#"{"event":"hi"}"#);
+    assert!(client.got(&mut world)[0].contains("ERR_CONN_004"));
+    assert!(world.turns.is_empty());
+    client.say(&mut world, r#"{"event":"CONNECT","data":{"apiKey":"k"}}"#);
+    assert!(client.got(&mut world)[0].contains("CONNECT_ACK"));
+    client.say(&mut world, r#"{"event":"hi"}"#);
+    assert_eq!(world.turns.len(), 1);
+}
+
+#[test]
+fn one_too_many_is_dropped_and_the_session_goes_on() {
+    let mut route = route("/");
+    route.rate = Some(RateLimit::new(4, std::time::Duration::from_secs(60)));
+    let mut world = World::new(vec![route]);
+    world.yes = true;
+    let mut client = Client::connect(&mut world, "/");
+    for _ in 0..5 {
+        client.say(&mut world, r#"{"event":"hi"}"#);
+    }
+    let got = client.got(&mut world);
+    assert_eq!(got.len(), 1);
+    assert!(got[0].contains("__rate-limited__"));
+    world.pass(world.now + std::time::Duration::from_secs(61));
+    client.got(&mut world);
+    client.say(&mut world, r#"{"event":"hi"}"#);
+    assert!(client.got(&mut world).is_empty());
+}
+
+#[test]
+fn who_need_not_encrypt_may() {
+    let mut route = route("/");
+    route.encryption.as_mut().unwrap().required = false;
+    let mut world = World::new(vec![route]);
+    let plain = world.connect("/");
+    world.say(plain, r#"{"event":"hi"}"#);
+    let mut sealed = Client::connect(&mut world, "/");
+    sealed.say(&mut world, r#"{"event":"hi"}"#);
+    assert_eq!(world.turns.len(), 2);
+    let all = Publication::new(Target::All, "all", None);
+    assert_eq!(world.hub.publish(world.now, all), 2);
+    world.drain();
+    assert_eq!(world.got(plain), [r#"{"event":"all"}"#]);
+    assert_eq!(sealed.got(&mut world), [r#"{"event":"all"}"#]);
+}
+
+#[test]
+fn keys_change_without_a_pause() {
+    let mut world = World::new(vec![route("/")]);
+    let mut old = Client::connect(&mut world, "/");
+    let mut ring = KeyRing::new(key(2));
+    ring.add(key(1));
+    world.hub.set_keys(world.now, "/", &ring);
+    world.drain();
+    old.say(&mut world, r#"{"event":"hi"}"#);
+    assert_eq!(world.turns.len(), 1);
+    let id = world.connect("/");
+    let mut new = open(&mut world, id, &key(2), &Offer::default(), "/");
+    // The old one has had its time.
+    world.hub.set_keys(world.now, "/", &KeyRing::new(key(2)));
+    world.drain();
+    assert_eq!(old.got(&mut world), ["Bye", "close 1012"]);
+    assert!(new.got(&mut world).is_empty());
+    let id = world.connect("/");
+    let (_, connect) = hello(&key(1), &Offer::default(), "/");
+    world.say(id, &connect);
+    assert!(world.got(id)[0].contains("ERR_CONN_004"));
+}
+
+#[test]
+fn only_smartsocket_routes_can_be_encrypted() {
+    let mut route = Route::rnode("/");
+    route.encryption = Some(Encryption::new(key(1)));
+    let config = HubConfig {
+        routes: vec![route],
+        ..HubConfig::default()
+    };
+    let hub = smartsocket_core::hub::Hub::new(config, Seed::new([0; 32]), Default::default(), 0);
+    assert!(matches!(hub, Err(RouteError::Encryption(_))));
+}
