@@ -68,8 +68,8 @@ impl Status {
         let response = match path {
             "/" if reading => page(),
             "/healthz" if reading => self.health(connections),
-            path if script::PATHS.contains(&path) && reading => client(request),
-            path if matches!(path, "/" | "/healthz") || script::PATHS.contains(&path) => {
+            _ if script::PATHS.contains(&path) && reading => client(request),
+            _ if matches!(path, "/" | "/healthz") || script::PATHS.contains(&path) => {
                 not_allowed("GET, HEAD")
             }
             _ if path == &*self.rnode && method == "GET" => {
