@@ -24,12 +24,10 @@ const handlers = {
     event: (ws, data) => emit(ws, 'event', data),
     join: (ws, data, ack) => {
         lobby.add(ws)
-        emit(ws, 'room_joined', data)
         ack({ success: true })
     },
     leave: (ws, data, ack) => {
         lobby.delete(ws)
-        emit(ws, 'room_left', data)
         ack({ success: true })
     },
     publish: (ws, data) => toAll(lobby, JSON.stringify({ event: 'publish', data }), false),

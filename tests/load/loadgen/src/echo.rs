@@ -35,7 +35,7 @@ pub(crate) fn run(args: &Args) -> Result<Report, Box<dyn Error>> {
     let mut end = u64::MAX;
     let mut window = None;
     let (mut messages, mut total) = (0, 0);
-    let per_turn = load.messages as u64;
+    let per_reply = load.messages as u64;
     while now < end {
         epoll.wait(&mut events)?;
         for event in &events {
@@ -73,7 +73,7 @@ pub(crate) fn run(args: &Args) -> Result<Report, Box<dyn Error>> {
                 Ok(fresh)
             };
             messages +=
-                turn().map_err(|error| format!("connection {token}: {error}"))? as u64 * per_turn;
+                turn().map_err(|error| format!("connection {token}: {error}"))? as u64 * per_reply;
         }
         now = clock.now();
         if window.is_none() && now >= warm {

@@ -80,7 +80,7 @@ pub(crate) fn run(args: &Args) -> Result<Report, Box<dyn Error>> {
                 let Some(n) = subscriber.read(&mut buffer)? else {
                     return Ok(());
                 };
-                let expected = subscriber.parser.turns(&expect);
+                let expected = subscriber.parser.number;
                 let fresh = subscriber.parser.feed(&buffer[..n], &expect)?;
                 let now = clock.now();
                 for number in (expected..).take(fresh) {

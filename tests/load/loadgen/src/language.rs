@@ -23,7 +23,6 @@ pub(crate) enum Language {
 
 /// The room that everybody meets in.
 const ROOM: &str = r#"{"room":"lobby"}"#;
-const DONE: &str = r#"{"success":true}"#;
 /// Engine.IO's, which servers may send at any time. It needs no answer as long
 /// as they are patient.
 const PING: &[u8] = b"\x81\x012";
@@ -88,21 +87,18 @@ impl Language {
         }
     }
 
-    /// Into the room, and out of it: what is sent, and what comes for it.
-    pub(crate) fn join(self, number: u64) -> (String, Vec<String>) {
-        self.moves("join", "room_joined", number)
+    /// Into the room; answered with [`done`](Self::done).
+    pub(crate) fn join(self, number: u64) -> String {
+        self.question("join", ROOM, number)
     }
 
-    pub(crate) fn leave(self, number: u64) -> (String, Vec<String>) {
-        self.moves("leave", "room_left", number)
+    /// Out of the room, likewise.
+    pub(crate) fn leave(self, number: u64) -> String {
+        self.question("leave", ROOM, number)
     }
 
-    fn moves(self, name: &str, notice: &str, number: u64) -> (String, Vec<String>) {
-        let mut replies = vec![self.answer(number, DONE)];
-        if self == Self::Smartsocket {
-            replies.insert(0, self.event(notice, ROOM));
-        }
-        (self.question(name, ROOM, number), replies)
+    pub(crate) fn done(self, number: u64) -> String {
+        self.answer(number, r#"{"success":true}"#)
     }
 
     /// Whether text of one byte is a sign of life.
@@ -134,12 +130,8 @@ impl Language {
 
     /// Goes into the room.
     pub(crate) fn enter(self, stream: &mut TcpStream) -> Result<(), Box<dyn Error>> {
-        let (question, replies) = self.join(FIRST);
-        say(stream, &question)?;
-        let mut came = Vec::new();
-        replies
-            .iter()
-            .try_for_each(|reply| expect(stream, &mut came, reply))
+        say(stream, &self.join(FIRST))?;
+        expect(stream, &mut Vec::new(), &self.done(FIRST))
     }
 }
 

@@ -106,9 +106,7 @@ pub(crate) struct Load {
     pub(crate) sends: Sends,
     /// The replies to messages 0, 1, 2 ..., over and over.
     pub(crate) replies: Vec<Reply>,
-    /// How many of them come for one turn.
-    pub(crate) per_turn: u64,
-    /// Messages sent in one turn.
+    /// Messages sent for one reply.
     pub(crate) messages: usize,
     pub(crate) opcode: u8,
 }
@@ -132,7 +130,6 @@ impl Load {
                 at: None,
             }],
             sends: Sends::Same(message),
-            per_turn: 1,
             messages: 1,
             opcode: args.opcode.bits(),
         })

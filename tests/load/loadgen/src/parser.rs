@@ -21,8 +21,6 @@ pub(crate) enum Verify {
 pub(crate) struct Expect<'a> {
     /// Of messages 0, 1, 2 ..., over and over.
     pub(crate) replies: &'a [Reply],
-    /// How many of them come for one turn, and have its number.
-    pub(crate) per_turn: u64,
     /// Whether text of one byte is a sign of life (Engine.IO).
     pub(crate) pings: bool,
     pub(crate) opcode: u8,
@@ -34,7 +32,6 @@ impl<'a> Expect<'a> {
     pub(crate) fn new(args: &Args, load: &'a Load) -> Self {
         Self {
             replies: &load.replies,
-            per_turn: load.per_turn,
             pings: args.language.pings(),
             opcode: load.opcode,
             verify: args.verify,
@@ -65,8 +62,8 @@ pub(crate) struct Parser {
     /// Compressed bytes of the first message, which is inflated and compared.
     /// A server that keeps its context makes later ones depend on it.
     keep: Option<Vec<u8>>,
-    /// How many messages came.
-    number: u64,
+    /// How many messages came, which is the number of the next one.
+    pub(crate) number: u64,
 }
 
 impl Parser {
@@ -77,14 +74,9 @@ impl Parser {
         }
     }
 
-    /// How many turns were answered, which is the number of the next one.
-    pub(crate) const fn turns(&self, expect: &Expect<'_>) -> u64 {
-        self.number / expect.per_turn
-    }
-
-    /// Takes what the server sent; returns how many turns it answers.
+    /// Takes what the server sent; returns how many messages ended in it.
     pub(crate) fn feed(&mut self, mut data: &[u8], expect: &Expect<'_>) -> Result<usize, String> {
-        let before = self.turns(expect);
+        let before = self.number;
         while !data.is_empty() {
             if !self.in_payload {
                 if self.header_len == 0 && data.len() >= self.header.len() {
@@ -122,7 +114,7 @@ impl Parser {
                 }
             }
         }
-        Ok((self.turns(expect) - before) as usize)
+        Ok((self.number - before) as usize)
     }
 
     fn begin(&mut self, header: &[u8], expect: &Expect<'_>) -> Result<(), String> {
@@ -197,14 +189,11 @@ impl Parser {
         let whole = match reply.at {
             None => same(start, end),
             Some(at) => {
-                let number = digits(self.turns(expect));
+                let number = digits(self.number);
                 let from = at.clamp(start, end);
                 let to = (at + DIGITS).clamp(start, end);
                 if from < to && chunk[from - start..to - start] != number[from - at..to - at] {
-                    return Err(format!(
-                        "out of order: turn {} expected",
-                        self.turns(expect)
-                    ));
+                    return Err(format!("out of order: message {} expected", self.number));
                 }
                 same(start, from) && same(to, end)
             }
@@ -240,7 +229,6 @@ mod tests {
     const fn expect(replies: &[Reply]) -> Expect<'_> {
         Expect {
             replies,
-            per_turn: 1,
             pings: false,
             opcode: 2,
             verify: Verify::Full,
@@ -329,12 +317,6 @@ mod tests {
         ] {
             assert!(feed(&wrong.concat(), &expect).is_err(), "{why}");
         }
-        let pairs = Expect {
-            per_turn: 2,
-            ..expect
-        };
-        let good = [frame("even ", 0), frame("odd ", 0), frame("even ", 1)].concat();
-        assert_eq!(feed(&good, &pairs), Ok(1));
     }
 
     #[test]

@@ -14,7 +14,6 @@ const SILENT: usize = 15;
 pub(crate) struct Script {
     turns: Vec<Numbered>,
     replies: Vec<Reply>,
-    per_turn: u64,
     messages: usize,
     opcode: u8,
 }
@@ -70,7 +69,7 @@ impl Script {
                 return Err("that needs a language with events".into());
             }
             let payload = numbered(args);
-            return Self::of(args.opcode, &[(vec![&payload], vec![&payload])]);
+            return Self::of(args.opcode, &[(vec![&payload], &payload)]);
         }
         let text = numbered(args);
         let text = str::from_utf8(&text)?;
@@ -83,45 +82,37 @@ impl Script {
             let event = language.event(name, &object);
             let mut messages = vec![event; SILENT];
             messages.push(question.clone());
-            vec![(messages, vec![answer.clone()])]
+            vec![(messages, answer.clone())]
         };
         let turns = match args.mode {
             Mode::Fanout => {
                 let event = language.event("publish", &format!(r#""{text}""#));
-                vec![(vec![event.clone()], vec![event])]
+                vec![(vec![event.clone()], event)]
             }
             Mode::Events => {
                 let event = language.event("event", &object);
-                vec![(vec![event.clone()], vec![event])]
+                vec![(vec![event.clone()], event)]
             }
             Mode::Rooms => [language.join(0), language.leave(0)]
-                .map(|(question, replies)| (vec![question], replies))
+                .map(|question| (vec![question], language.done(0)))
                 .into(),
             Mode::Heard => silent("heard"),
             Mode::Unheard => silent("unheard"),
             Mode::Ack | Mode::Echo | Mode::Idle | Mode::Storm => {
-                vec![(vec![question], vec![answer])]
+                vec![(vec![question], answer)]
             }
         };
         Self::of(Opcode::Text, &turns)
     }
 
     /// Of what is sent in each turn, and what comes for it.
-    fn of<T: AsRef<[u8]>>(
-        opcode: Opcode,
-        turns: &[(Vec<T>, Vec<T>)],
-    ) -> Result<Self, Box<dyn Error>> {
+    fn of<T: AsRef<[u8]>>(opcode: Opcode, turns: &[(Vec<T>, T)]) -> Result<Self, Box<dyn Error>> {
         let opcode = opcode.bits();
-        let (messages, per_turn) = turns.first().map_or((1, 1), |(messages, replies)| {
-            (messages.len(), replies.len())
-        });
         Ok(Self {
-            messages,
-            per_turn: per_turn as u64,
+            messages: turns.first().map_or(1, |(messages, _)| messages.len()),
             replies: turns
                 .iter()
-                .flat_map(|(_, replies)| replies)
-                .map(|reply| Reply {
+                .map(|(_, reply)| Reply {
                     payload: reply.as_ref().to_vec(),
                     at: place(reply.as_ref()),
                 })
@@ -137,7 +128,6 @@ impl Script {
     pub(crate) fn load(mut self) -> Load {
         Load {
             replies: std::mem::take(&mut self.replies),
-            per_turn: self.per_turn,
             messages: self.messages,
             opcode: self.opcode,
             sends: Sends::Script(self),
