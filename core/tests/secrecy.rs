@@ -314,6 +314,28 @@ fn who_need_not_encrypt_may() {
 }
 
 #[test]
+fn what_comes_while_keys_are_agreed_on_waits() {
+    let mut route = route("/");
+    route.encryption.as_mut().unwrap().required = false;
+    let mut world = World::new(vec![route]);
+    let id = world.connect("/");
+    let (handshake, connect) = hello(&key(1), &Offer::default(), "/");
+    world.say(id, &connect);
+    let all = Publication::new(Target::All, "all", None);
+    assert_eq!(world.hub.publish(world.now, all), 1);
+    world.drain();
+    let frames = world.frames(id);
+    assert_eq!(frames.len(), 2, "nothing behind the answer and the record");
+    let ack: serde_json::Value = serde_json::from_slice(&frames[0].1).unwrap();
+    let answer = serde_json::from_value(ack["data"]["encryption"].clone()).unwrap();
+    let (mut session, first) = handshake.finish(world.now, &answer).unwrap();
+    session.open(frames[1].1.clone().into()).unwrap();
+    world.feed(id, frame(Role::Server, BINARY, first));
+    let mut client = Client { id, session };
+    assert_eq!(client.got(&mut world), [r#"{"event":"all"}"#]);
+}
+
+#[test]
 fn keys_change_without_a_pause() {
     let mut world = World::new(vec![route("/")]);
     let mut old = Client::connect(&mut world, "/");

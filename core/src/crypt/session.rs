@@ -138,6 +138,11 @@ impl Session {
         self.heard == Heard::Finished
     }
 
+    /// Whether nothing can be sealed yet, and may be later.
+    pub(crate) fn awaits_peer(&self) -> bool {
+        self.heard == Heard::Nothing && !self.ended
+    }
+
     /// Seals a message: the next record, to be sent as one binary message.
     ///
     /// # Errors

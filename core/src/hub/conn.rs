@@ -204,6 +204,12 @@ impl Conn {
         }
     }
 
+    /// Whether messages wait for the client to show that it has the key.
+    pub(super) fn is_agreeing(&self) -> bool {
+        let session = self.crypt.as_ref();
+        session.is_some_and(|session| session.awaits_peer())
+    }
+
     /// Begins the closing handshake; a session says goodbye before.
     pub(super) fn close(&mut self, shared: &mut Shared, now: Tick, code: CloseCode, reason: &str) {
         if let Some(bye) = self

@@ -520,7 +520,7 @@ impl Hub {
                 .as_ref()
                 .is_some_and(|waiting| !waiting.queue.is_empty());
             self.counters.sent(1, message.len());
-            if !queued && conn.endpoint.buffered() < WIRE {
+            if !queued && conn.endpoint.buffered() < WIRE && !conn.is_agreeing() {
                 if !conn.put(&mut self.shared, self.clock, message, Some(packed)) {
                     self.counters.dropped(DropCause::Closed, 1);
                 } else if echoes {
@@ -565,6 +565,9 @@ impl Hub {
         let Some(conn) = self.conns.get_mut(id) else {
             return;
         };
+        if conn.is_agreeing() {
+            return;
+        }
         let Some(mut waiting) = conn.outbox.take() else {
             return;
         };

@@ -115,7 +115,10 @@ impl Hub {
         };
         match opened {
             Some(Opened::Message(message)) => return Some(message),
-            Some(Opened::Ready) => self.secured(id),
+            Some(Opened::Ready) => {
+                self.feed(id, WIRE);
+                self.secured(id);
+            }
             Some(Opened::Bye | Opened::Invited) => {}
             None => {
                 self.counters.dropped(DropCause::Undecryptable, 1);
