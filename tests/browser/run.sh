@@ -29,6 +29,8 @@ if [ -z "$SMARTSOCKET_URL" ]; then
     exit 1
 fi
 
+SMARTSOCKET_BIN=$TEST_BIN/smartsocket
+export SMARTSOCKET_BIN
 cd "$here"
 status=0
 timeout 300 node --test --test-reporter=spec --test-reporter-destination=stdout \
