@@ -335,6 +335,88 @@ fn what_comes_while_keys_are_agreed_on_waits() {
     assert_eq!(client.got(&mut world), [r#"{"event":"all"}"#]);
 }
 
+/// The records that came to a client, unopened.
+fn records(world: &mut World, client: &Client) -> Vec<Vec<u8>> {
+    let frames = world.frames(client.id).into_iter();
+    let records = frames.filter(|(opcode, _)| *opcode != PING);
+    records.map(|(_, record)| record).collect()
+}
+
+#[test]
+fn what_goes_to_many_may_be_sealed_once() {
+    let mut route = route("/");
+    route.encryption.as_mut().unwrap().group = true;
+    let mut world = World::new(vec![route]);
+    let mut clients: Vec<_> = (0..3).map(|_| Client::connect(&mut world, "/")).collect();
+    // Whether all got the same record, and how many were invited.
+    let publish = |world: &mut World, clients: &mut [Client], n: u64| {
+        let target = Target::Namespace("/".into());
+        let all = Publication::new(target, "all", Some(Json::from(n)));
+        assert_eq!(world.hub.publish(world.now, all), clients.len());
+        world.drain();
+        let (mut sealed, mut invited) = (Vec::new(), 0);
+        for client in clients {
+            let mut records = records(world, client);
+            sealed.push(records.pop().unwrap());
+            for record in records {
+                assert_eq!(client.session.open(record.into()), Ok(Opened::Invited));
+                invited += 1;
+            }
+            let record = sealed.last().unwrap().clone();
+            let text = format!(r#"{{"event":"all","data":{n}}}"#);
+            let said = Opened::Message(Message::text(text));
+            assert_eq!(client.session.open(record.into()), Ok(said));
+        }
+        let same = sealed.iter().all(|record| *record == sealed[0]);
+        (same, invited)
+    };
+    // All are invited with the first, which only the first gets as it is for all.
+    assert_eq!(publish(&mut world, &mut clients, 1), (false, 3));
+    assert_eq!(publish(&mut world, &mut clients, 2), (true, 0));
+    // What is for one is sealed for one, and one who comes takes part.
+    let one = world.client(clients[0].id);
+    world.hub.emit(world.now, one, "one", None);
+    world.drain();
+    assert_eq!(clients[0].got(&mut world), [r#"{"event":"one"}"#]);
+    clients.push(Client::connect(&mut world, "/"));
+    assert_eq!(publish(&mut world, &mut clients, 3), (false, 1));
+    assert_eq!(publish(&mut world, &mut clients, 4), (true, 0));
+    // One who does not read gets all of it later, in order.
+    let slow = clients[1].id;
+    world.sockets.get_mut(&slow).unwrap().takes = Some(0);
+    for n in 0..40_u64 {
+        let target = Target::Namespace("/".into());
+        let data = Json::string(&format!("{n}{}", "x".repeat(5_000)));
+        world
+            .hub
+            .publish(world.now, Publication::new(target, "all", Some(data)));
+        world.drain();
+    }
+    world.sockets.get_mut(&slow).unwrap().takes = None;
+    world.write(slow);
+    world.drain();
+    for client in &mut clients {
+        let got = client.got(&mut world);
+        assert_eq!(got.len(), 40);
+        for (n, text) in got.iter().enumerate() {
+            assert!(text.contains(&format!("\"{n}x")), "{text:.40}");
+        }
+    }
+    // Who has left cannot listen in for ever.
+    let gone = clients.pop().unwrap();
+    world.feed(gone.id, frame(Role::Server, CLOSE, [3, 232]));
+    assert_eq!(publish(&mut world, &mut clients, 5), (true, 0));
+    world.now = world.now + std::time::Duration::from_secs(3_601);
+    assert_eq!(publish(&mut world, &mut clients, 6), (false, 3));
+    assert_eq!(publish(&mut world, &mut clients, 7), (true, 0));
+    // Nor who has an old key.
+    let mut ring = KeyRing::new(key(2));
+    ring.add(key(1));
+    world.hub.set_keys(world.now, "/", &ring);
+    assert_eq!(publish(&mut world, &mut clients, 8), (false, 3));
+    assert_eq!(publish(&mut world, &mut clients, 9), (true, 0));
+}
+
 #[test]
 fn keys_change_without_a_pause() {
     let mut world = World::new(vec![route("/")]);

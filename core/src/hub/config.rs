@@ -292,6 +292,12 @@ pub struct Encryption {
     pub policy: Policy,
     /// Refuse clients that do not encrypt. Default `true`.
     pub required: bool,
+    /// Seal what goes to a room or to everybody once, with a key that all
+    /// clients of the route have, instead of once for each: cheaper by as many
+    /// as there are. A client that listens on the network can then read what
+    /// goes to rooms it is not in; so can one that has left, for an hour at
+    /// most. See [`Group`](crate::crypt::Group). Default `false`.
+    pub group: bool,
     /// How long a connection may take to agree, where that is required.
     /// Default 5 s.
     pub timeout: Duration,
@@ -304,6 +310,7 @@ impl Encryption {
             keys: keys.into(),
             policy: Policy::default(),
             required: true,
+            group: false,
             timeout: Duration::from_secs(5),
         }
     }

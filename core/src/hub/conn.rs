@@ -49,6 +49,8 @@ pub(super) struct Conn {
     pub(super) memory: Memory,
     pub(super) binary: PeerBinary,
     pub(super) crypt: Option<Box<Session>>,
+    /// The number of the group it was invited to.
+    pub(super) group: Option<u32>,
     /// The open turn.
     pub(super) turn: Option<Turning>,
     /// Events on their way out that the application changes first.
@@ -162,6 +164,8 @@ pub(super) struct Parcel {
     pub(super) certain: bool,
     /// The client may send it straight back.
     pub(super) echoes: bool,
+    /// It is sealed.
+    pub(super) sealed: bool,
 }
 
 impl Conn {
@@ -179,16 +183,17 @@ impl Conn {
         }) && !self.endpoint.ends_softly()
     }
 
-    /// Puts a message on the wire, sealed where there is a session; whether
-    /// that could be done.
+    /// Puts a message on the wire, sealed where there is a session and it is
+    /// not yet; whether that could be done.
     pub(super) fn put(
         &mut self,
         shared: &mut Shared,
         now: Tick,
         message: &Message,
         packed: Option<&mut Packed>,
+        sealed: bool,
     ) -> bool {
-        match (&mut self.crypt, packed) {
+        match (self.crypt.as_mut().filter(|_| !sealed), packed) {
             (Some(session), _) => session.seal(now, message).is_ok_and(|record| {
                 let record = Message::Binary(record);
                 self.endpoint.send(shared, now, record, true).is_ok()

@@ -19,7 +19,7 @@ use super::ids::{ClientId, ConnId, UserId};
 use super::output::{AckTicket, AckToken, Event, Output, Step, Turn};
 use super::publish::{Audience, Publication, Saying, Target};
 use super::rooms::JoinError;
-use super::{Hub, WIRE};
+use super::{Hub, WIRE, secrecy};
 
 /// Why a message that asks for an answer did not go out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -432,6 +432,7 @@ impl Hub {
     ) -> usize {
         let timestamp = self.timestamp();
         let mut saying = Saying::new(what, self.unix_ms(), timestamp.as_str());
+        saying.to_many = !matches!(audience, Audience::One(_) | Audience::Some(_));
         let mut reached = 0;
         let mut one = |hub: &mut Self, id: ConnId| {
             if !except.contains(&id) && hub.deliver(id, &mut saying, Class::Event(event)) {
@@ -512,7 +513,23 @@ impl Hub {
             return false;
         }
         let echoes = saying.echoes();
-        let messages = saying.messages(state.dialect, dialect, conn.binary);
+        let sealed = conn.crypt.is_some()
+            && saying.to_many
+            && secrecy::may_share(
+                conn,
+                &mut self.shared,
+                self.clock,
+                &mut self.groups[usize::from(route)],
+                state.route.encryption.as_ref(),
+                saying.is_sealed(route),
+            );
+        let messages = match &mut self.groups[usize::from(route)] {
+            Some(group) if sealed => {
+                let seal = |message: &_| group.seal(self.clock, message);
+                saying.sealed(route, state.dialect, dialect, conn.binary, seal)
+            }
+            Some(_) | None => saying.messages(state.dialect, dialect, conn.binary),
+        };
         let mut refused = 0;
         for (message, packed) in messages {
             let queued = conn
@@ -521,7 +538,7 @@ impl Hub {
                 .is_some_and(|waiting| !waiting.queue.is_empty());
             self.counters.sent(1, message.len());
             if !queued && conn.endpoint.buffered() < WIRE && !conn.is_agreeing() {
-                if !conn.put(&mut self.shared, self.clock, message, Some(packed)) {
+                if !conn.put(&mut self.shared, self.clock, message, Some(packed), sealed) {
                     self.counters.dropped(DropCause::Closed, 1);
                 } else if echoes {
                     dialect.sent(&mut conn.memory, message);
@@ -538,6 +555,7 @@ impl Hub {
                 },
                 certain: !event,
                 echoes,
+                sealed,
             };
             if !stow(conn, &state.route.outbox, parcel, &mut self.counters) {
                 refused += 1;
@@ -580,7 +598,7 @@ impl Hub {
                 waiting.answers -= 1;
                 waiting.answer_bytes -= len;
             }
-            if !conn.put(&mut self.shared, now, &parcel.message, None) {
+            if !conn.put(&mut self.shared, now, &parcel.message, None, parcel.sealed) {
                 lost += 1;
             } else if parcel.echoes {
                 dialect.sent(&mut conn.memory, &parcel.message);

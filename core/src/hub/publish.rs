@@ -2,6 +2,8 @@
 
 use alloc::vec::Vec;
 
+use bytes::Bytes;
+
 use crate::dialect::{Context, Dialect, Outgoing, PeerBinary};
 use crate::json::Json;
 use crate::message::{Message, Utf8Bytes};
@@ -56,7 +58,7 @@ impl Publication {
 }
 
 /// A dialect by its index, and which packets its peers understand.
-type Way = (u8, PeerBinary);
+type Way = (u8, PeerBinary, Option<u16>);
 /// Messages, and how they were compressed so far.
 type Made = Vec<(Message, Packed)>;
 
@@ -68,6 +70,8 @@ pub(super) struct Saying<'a> {
     made: Vec<(Way, Made)>,
     /// The application has seen it.
     pub(super) changed: bool,
+    /// It is for all of a room or namespace.
+    pub(super) to_many: bool,
 }
 
 impl<'a> Saying<'a> {
@@ -78,6 +82,7 @@ impl<'a> Saying<'a> {
             timestamp,
             made: Vec::new(),
             changed: false,
+            to_many: false,
         }
     }
 
@@ -108,8 +113,45 @@ impl<'a> Saying<'a> {
         dialect: &Dialect,
         binary: PeerBinary,
     ) -> &mut [(Message, Packed)] {
-        let key = (index, binary);
+        let at = self.encoded(index, dialect, binary);
+        &mut self.made[at].1
+    }
+
+    /// The same, sealed once for the clients of a route.
+    pub(super) fn sealed(
+        &mut self,
+        route: u16,
+        index: u8,
+        dialect: &Dialect,
+        binary: PeerBinary,
+        mut seal: impl FnMut(&Message) -> Option<Bytes>,
+    ) -> &mut [(Message, Packed)] {
+        let key = (index, binary, Some(route));
         let at = match self.made.iter().position(|(made, _)| *made == key) {
+            Some(at) => at,
+            None => {
+                let open = self.encoded(index, dialect, binary);
+                let records = self.made[open].1.iter();
+                let records = records.filter_map(|(message, _)| seal(message));
+                let records = records.map(|record| (Message::Binary(record), Packed::default()));
+                let records = records.collect();
+                self.made.push((key, records));
+                self.made.len() - 1
+            }
+        };
+        &mut self.made[at].1
+    }
+
+    /// Whether it was sealed for the clients of a route before.
+    pub(super) fn is_sealed(&self, route: u16) -> bool {
+        self.made
+            .iter()
+            .any(|((_, _, made), _)| *made == Some(route))
+    }
+
+    fn encoded(&mut self, index: u8, dialect: &Dialect, binary: PeerBinary) -> usize {
+        let key = (index, binary, None);
+        match self.made.iter().position(|(made, _)| *made == key) {
             Some(at) => at,
             None => {
                 let context = Context {
@@ -124,8 +166,7 @@ impl<'a> Saying<'a> {
                 self.made.push((key, messages.collect()));
                 self.made.len() - 1
             }
-        };
-        &mut self.made[at].1
+        }
     }
 }
 

@@ -1,20 +1,100 @@
 //! Encrypted sessions: how one begins, what it opens, and how it ends.
 
 use alloc::vec::Vec;
+use core::time::Duration;
+
+use bytes::Bytes;
 
 use crate::code::CloseCode;
-use crate::crypt::{self, ClientHello, KeyRing, Opened};
+use crate::crypt::{self, ClientHello, Group, KeyRing, Opened};
 use crate::dialect::{Failure, PeerBinary};
 use crate::entropy::Seed;
 use crate::message::{Message, Utf8Bytes};
 use crate::stats::DropCause;
 use crate::time::Tick;
+use crate::websocket::Shared;
 
-use super::config::{Auth, codes};
+use super::config::{Auth, Encryption, codes};
 use super::conn::{Conn, State};
 use super::ids::ConnId;
 use super::output::Identity;
 use super::{Hub, WIRE};
+
+/// How long a group goes on that a client has left.
+const LEFT: Duration = Duration::from_secs(3_600);
+
+/// The clients of a route that share a key for what goes to many.
+#[derive(Debug)]
+pub(super) struct Circle {
+    group: Group,
+    /// Which it is: there is a new one now and then.
+    number: u32,
+    since: Tick,
+    /// Somebody who has its key is gone.
+    pub(super) left: bool,
+}
+
+impl Circle {
+    fn new(shared: &mut Shared, now: Tick) -> Self {
+        Self {
+            group: Group::new(&Seed::new(shared.entropy.bytes()), now),
+            number: 0,
+            since: now,
+            left: false,
+        }
+    }
+
+    fn renew(&mut self, shared: &mut Shared, now: Tick) {
+        let number = self.number.wrapping_add(1);
+        *self = Self {
+            number,
+            ..Self::new(shared, now)
+        };
+    }
+
+    pub(super) fn seal(&mut self, now: Tick, message: &Message) -> Option<Bytes> {
+        self.group.seal(now, message).ok()
+    }
+}
+
+/// Whether what is for many may come to a connection as it is sealed for all.
+/// Who has not been invited is, and takes part from the next message on that is
+/// not `made` yet: a group shows nothing of what came before.
+pub(super) fn may_share(
+    conn: &mut Conn,
+    shared: &mut Shared,
+    now: Tick,
+    group: &mut Option<Circle>,
+    encryption: Option<&Encryption>,
+    made: bool,
+) -> bool {
+    let Some(session) = conn.crypt.as_mut().filter(|it| it.is_ready()) else {
+        return false;
+    };
+    if !encryption.is_some_and(|it| it.group) {
+        return false;
+    }
+    let group = group.get_or_insert_with(|| Circle::new(shared, now));
+    if group.left && !made && now.since(group.since) >= LEFT {
+        group.renew(shared, now);
+    }
+    if conn.group == Some(group.number) {
+        return true;
+    }
+    // What waits was sealed for the group before, which ends with an invitation.
+    if conn.outbox.is_some() {
+        return false;
+    }
+    let Ok(invitation) = session.invite(now, &group.group) else {
+        return false;
+    };
+    let invitation = Message::Binary(invitation);
+    if conn.endpoint.send(shared, now, invitation, true).is_err() {
+        return false;
+    }
+    conn.group = Some(group.number);
+    !made
+}
 
 impl Hub {
     /// Replaces the keys of a namespace, without a pause: new sessions take
@@ -36,6 +116,14 @@ impl Hub {
         }
         if !found {
             return;
+        }
+        for (state, group) in self.routes.iter().zip(&mut self.groups) {
+            // Who has an old key may have the group's as well.
+            if state.route.namespace == namespace
+                && let Some(group) = group
+            {
+                group.renew(&mut self.shared, self.clock);
+            }
         }
         let routes = &self.routes;
         let retired = |conn: &Conn| {

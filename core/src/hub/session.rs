@@ -296,6 +296,11 @@ impl Hub {
         let lost = core::mem::take(&mut conn.inbox).len();
         conn.inbox_bytes = 0;
         let client = conn.client;
+        if let (Some(_), Some(route)) = (conn.group, conn.route)
+            && let Some(circle) = &mut self.groups[usize::from(route)]
+        {
+            circle.left = true;
+        }
         let alias = conn.profile.alias.take();
         let user = conn.user.clone();
         self.counters
