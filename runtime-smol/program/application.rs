@@ -21,8 +21,8 @@ const SERVER: &str = "smartsocket:server";
 pub(crate) fn routes(builder: Builder, settings: &Settings, dev_token: bool) -> Builder {
     builder
         .config(|config| settings.hub(config))
-        .route(settings.smartsocket("/"), smartsocket)
-        .route(settings.smartsocket("/chat"), smartsocket)
+        .route(settings.smartsocket(NAMESPACES[0]), smartsocket)
+        .route(settings.smartsocket(NAMESPACES[1]), smartsocket)
         .route(settings.ignis(), |ws| ignis(ws, dev_token))
         .route(settings.rnode(), watched)
         .route(settings.mb(), watched)
@@ -59,6 +59,9 @@ fn watched(routes: &mut Routes) {
 }
 
 /// SmartSocket: `echo`, `message` to everybody, and rooms.
+/// Where SmartSocket is spoken.
+pub(crate) const NAMESPACES: [&str; 2] = ["/", "/chat"];
+
 fn smartsocket(routes: &mut Routes) {
     watched(routes);
     routes.on("echo", async |_, data, ack| {

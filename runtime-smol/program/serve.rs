@@ -2,12 +2,13 @@
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use async_signal::{Signal, Signals};
 use futures_lite::StreamExt as _;
 use smartsocket_smol::hub::Route;
+use smartsocket_smol::realtime::Remote;
 use smartsocket_smol::tls::{ServerTls, TlsError};
 use smartsocket_smol::{Config, Server, Stopper, WebSocket, block_on};
 
@@ -38,7 +39,8 @@ HTTP paths:
 
 Signals:
   SIGINT, SIGTERM   close every connection with 1001, then end; a second one ends at once
-  SIGHUP            with TLS: read certificate and key again
+  SIGHUP            read again: certificate and key; with --config, the keys of
+                    encrypted sessions
 
 Examples:
   smartsocket serve
@@ -68,7 +70,7 @@ pub(crate) struct Pair {
 impl Serve {
     /// Serves until a signal comes.
     pub(crate) fn run(self) -> Result<u8, Failure> {
-        let loaded = Loaded::load(self.config.as_deref(), self.flags)?;
+        let loaded = Loaded::load(self.config.as_deref(), self.flags.clone())?;
         for line in &loaded.notes {
             note(line);
         }
@@ -78,19 +80,66 @@ impl Serve {
         let settings = loaded.settings;
         let pair = Pair::of(&settings);
         let tls = pair.as_ref().map(Pair::load).transpose()?;
+        let mut again = Vec::new();
+        if let (Some(pair), Some(tls)) = (pair, tls.clone()) {
+            again.push(Again {
+                what: "certificate and key",
+                read: Box::new(move || pair.reload(&tls)),
+            });
+        }
         if settings.shards > 1 {
-            echo_only(&settings, tls, pair)
-        } else {
-            everything(&settings, tls, pair)
+            return echo_only(&settings, tls, again);
+        }
+        everything(&settings, tls, |remote| {
+            if let (Some(path), Some(_)) = (self.config.clone(), settings.keys()) {
+                again.push(Again {
+                    what: "keys of encrypted sessions",
+                    read: Box::new(move || reload_keys(&path, self.flags.clone(), &remote)),
+                });
+            }
+            again
+        })
+    }
+}
+
+/// Something that is read again on SIGHUP.
+struct Again {
+    what: &'static str,
+    read: Box<dyn Fn() -> Result<(), Failure> + Send>,
+}
+
+impl Again {
+    fn act(&self) {
+        let what = self.what;
+        match (self.read)() {
+            Ok(()) => log::info!(target: "smartsocket:server", "{what} read again"),
+            Err(failure) => log::error!(
+                target: "smartsocket:server",
+                "the old {what} stay in use: {}",
+                failure.text
+            ),
         }
     }
+}
+
+fn reload_keys(path: &Path, flags: Flags, remote: &Remote) -> Result<(), Failure> {
+    let settings = Loaded::load(Some(path), flags)?.settings;
+    let keys = settings
+        .keys()
+        .ok_or_else(|| Failure::new("encryption cannot be turned off while it serves"))?;
+    remote.spawn(move |io| {
+        for namespace in application::NAMESPACES {
+            io.set_keys(namespace, &keys);
+        }
+    });
+    Ok(())
 }
 
 /// Serves every route.
 fn everything(
     settings: &Settings,
     tls: Option<ServerTls>,
-    pair: Option<Pair>,
+    again: impl FnOnce(Remote) -> Vec<Again>,
 ) -> Result<u8, Failure> {
     let secure = tls.is_some();
     let addresses = addresses(settings)?;
@@ -107,7 +156,7 @@ fn everything(
         .map_err(|error| Failure::new(format!("cannot serve: {error}")))?;
     let address = told(server.local_addr())?;
     // Before the ready line: who reads it may send a signal at once.
-    listen_to_signals(server.stopper(), tls.zip(pair))
+    listen_to_signals(server.stopper(), again(server.remote()))
         .map_err(|error| Failure::new(format!("cannot listen to signals: {error}")))?;
     warn_of_others(secure, address);
     if loopback {
@@ -126,7 +175,7 @@ fn everything(
 fn echo_only(
     settings: &Settings,
     tls: Option<ServerTls>,
-    pair: Option<Pair>,
+    again: Vec<Again>,
 ) -> Result<u8, Failure> {
     let secure = tls.is_some();
     let status = Status::new(settings);
@@ -144,7 +193,7 @@ fn echo_only(
         .max_connections_per_address(settings.max_connections_per_address as usize)
         .on_request(move |ticket| std::future::ready(deciding.decide(ticket)));
     let address = told(server.local_addr())?;
-    listen_to_signals(server.stopper(), tls.zip(pair))
+    listen_to_signals(server.stopper(), again)
         .map_err(|error| Failure::new(format!("cannot listen to signals: {error}")))?;
     warn_of_others(secure, address);
     note(&format!(
@@ -271,10 +320,10 @@ fn warn_of_few_files(connections: u64) {
 }
 
 /// Acts on signals from now on, on a thread that has time to read files.
-fn listen_to_signals(stopper: Stopper, tls: Option<(ServerTls, Pair)>) -> io::Result<()> {
+fn listen_to_signals(stopper: Stopper, again: Vec<Again>) -> io::Result<()> {
     let mut wanted = vec![Signal::Int, Signal::Term];
-    if tls.is_some() {
-        // Without TLS it keeps its meaning: the terminal is gone.
+    if !again.is_empty() {
+        // With nothing to read it keeps its meaning: the terminal is gone.
         wanted.push(Signal::Hup);
     }
     let mut signals = Signals::new(wanted)?;
@@ -283,25 +332,14 @@ fn listen_to_signals(stopper: Stopper, tls: Option<(ServerTls, Pair)>) -> io::Re
         .spawn(move || {
             let mut stopping = false;
             while let Some(Ok(signal)) = block_on(signals.next()) {
-                match (signal, &tls) {
-                    (Signal::Hup, Some((tls, pair))) => match pair.reload(tls) {
-                        Ok(()) => {
-                            log::info!(target: "smartsocket:tls", "certificate and key read again");
-                        }
-                        Err(failure) => {
-                            log::error!(
-                                target: "smartsocket:tls",
-                                "the old certificate stays in use: {}",
-                                failure.text
-                            );
-                        }
-                    },
-                    _ if stopping => std::process::exit(130),
-                    _ => {
-                        log::info!(target: "smartsocket:server", "stopping on a signal");
-                        stopping = true;
-                        stopper.stop();
-                    }
+                if signal == Signal::Hup {
+                    again.iter().for_each(Again::act);
+                } else if stopping {
+                    std::process::exit(130);
+                } else {
+                    log::info!(target: "smartsocket:server", "stopping on a signal");
+                    stopping = true;
+                    stopper.stop();
                 }
             }
         })?;

@@ -24,7 +24,7 @@ const serve = async (...options) => {
   throw new Error('it does not listen');
 };
 
-const url = await serve();
+const [url, shared] = [await serve(), await serve('--encryption-group')];
 
 for (const encryptionAlgorithm of [undefined, 'aes-256-cbc', 'aes-256-gcm'])
   test(`events, answers and rooms go sealed: ${encryptionAlgorithm ?? 'either'}`, async () => {
@@ -39,6 +39,17 @@ for (const encryptionAlgorithm of [undefined, 'aes-256-cbc', 'aes-256-gcm'])
     assert.deepEqual(await said, [{ n: 1 }]);
     assert.deepEqual([a.heard, b.heard], [[], []]);
   });
+
+test('what goes to many is sealed once, and read by all', async () => {
+  const options = { namespace: '/chat', encryptionKey: key };
+  const readers = Array.from({ length: 3 }, () => client(shared, options));
+  await Promise.all(readers.map((c) => c.connect()));
+  for (const text of ['first', 'second', 'x'.repeat(50_000), 'last']) {
+    const heard = readers.map((c) => next(c, 'message'));
+    readers[0].emit('message', { text });
+    for (const [data] of await Promise.all(heard)) assert.deepEqual(data, { text });
+  }
+});
 
 test('without the key, or with another, nobody comes in', async () => {
   for (const encryptionKey of [keygen(), undefined]) {

@@ -7,7 +7,7 @@ use smartsocket_core::{Seed, Tick};
 use smartsocket_smol::crypt::{Handshake, Key, Offer, Opened};
 use smartsocket_smol::{Message, WebSocket, block_on};
 
-use crate::support::{Server, command, run};
+use crate::support::{Directory, Server, command, run};
 
 fn keygen() -> String {
     let ended = run(&["keygen"], "");
@@ -65,6 +65,36 @@ async fn echo(url: &str, key: &str) -> Result<Value, (u16, String)> {
             other @ (Opened::Message(_) | Opened::Invited | Opened::Bye) => panic!("{other:?}"),
         }
     }
+}
+
+#[test]
+fn keys_of_the_file_change_on_sighup() {
+    let directory = Directory::new("keys");
+    let (old, new) = (keygen(), keygen());
+    let line = |key: &str| format!("encryptionKey = \"{key}\"\n");
+    let file = directory.file("s.toml", &line(&old));
+    let server = Server::start(&["--config", &file, "--log", "info"]);
+    let url = server.url("/chat");
+    let takes = |key| block_on(echo(&url, key)).is_ok();
+    assert_eq!((takes(&old), takes(&new)), (true, false));
+
+    directory.file("s.toml", "encryptionKey = \"oops\"\n");
+    server.program.signal(Signal::HUP);
+    server
+        .program
+        .note("the old keys of encrypted sessions stay in use");
+    assert_eq!((takes(&old), takes(&new)), (true, false));
+
+    let both = line(&new) + &format!("encryptionKeys = [\"{old}\"]\n");
+    directory.file("s.toml", &both);
+    server.program.signal(Signal::HUP);
+    server.program.note("keys of encrypted sessions read again");
+    assert_eq!((takes(&old), takes(&new)), (true, true));
+
+    directory.file("s.toml", &line(&new));
+    server.program.signal(Signal::HUP);
+    server.program.note("keys of encrypted sessions read again");
+    assert_eq!((takes(&old), takes(&new)), (false, true));
 }
 
 #[test]

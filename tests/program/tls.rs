@@ -169,7 +169,9 @@ fn sighup_reads_the_certificate_again_and_keeps_the_old_if_it_is_bad() {
     // Half of the new pair: it does not fit.
     directory.file("cert.pem", &new_cert);
     server.program.signal(Signal::HUP);
-    let line = server.program.note("the old certificate stays in use");
+    let line = server
+        .program
+        .note("the old certificate and key stay in use");
     assert!(line.contains("does not match"), "{line}");
     assert_eq!((trusts(&old_ca), trusts(&new_ca)), (true, false));
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use smartsocket_smol::RateLimit;
+use smartsocket_smol::crypt::KeyRing;
 use smartsocket_smol::deflate::Deflate;
 use smartsocket_smol::dialect::{Dialect, SmartSocket};
 use smartsocket_smol::http::{ApiConfig, Origins};
@@ -32,6 +33,12 @@ impl Settings {
             },
             ..ApiConfig::default()
         });
+    }
+
+    /// The keys of encrypted sessions, if there are to be any.
+    pub(crate) fn keys(&self) -> Option<KeyRing> {
+        let encryption = encryption::read(self).ok()??;
+        Some(encryption.keys)
     }
 
     /// SmartSocket at this path.

@@ -38,6 +38,7 @@ pub(super) fn read(settings: &Settings) -> Result<Option<Encryption>, (&'static 
         // The one it likes best comes first.
         encryption.policy.suites.reverse();
     }
+    encryption.group = settings.encryption_group;
     Ok(Some(encryption))
 }
 

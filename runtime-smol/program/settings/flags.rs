@@ -12,7 +12,7 @@ use super::value::{Kind, Unit, Value};
 const OTHERS: [&str; 2] = ["SMARTSOCKET_CONFIG", "SMARTSOCKET_LOG"];
 
 /// What flags and the environment say.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Flags(Vec<Said>);
 
 impl Flags {

@@ -25,7 +25,7 @@ pub(crate) enum Origin {
 }
 
 /// Something said about an option.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Said {
     /// The number of the row.
     pub(crate) row: usize,

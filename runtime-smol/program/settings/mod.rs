@@ -50,6 +50,7 @@ pub(crate) struct Settings {
     encryption_key: Option<Secret>,
     encryption_keys: Vec<Secret>,
     encryption_algorithm: String,
+    encryption_group: bool,
     pub(crate) ignis: Ignis,
     pub(crate) mb: Mb,
     pub(crate) rnode: RNode,
@@ -122,6 +123,7 @@ impl Default for Settings {
             encryption_key: None,
             encryption_keys: Vec::new(),
             encryption_algorithm: "aes-256-cbc".into(),
+            encryption_group: false,
             ignis: Ignis {
                 path: "/ws".into(),
                 auth_timeout: Duration::from_secs(5),

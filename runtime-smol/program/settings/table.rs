@@ -328,6 +328,12 @@ pub(crate) const ROWS: &[Row] = &[
         |s| Slot::Text(&mut s.encryption_algorithm),
     ),
     row(
+        "encryptionGroup",
+        Kind::Switch,
+        "Seal what goes to many once, with a key that all clients of a namespace have",
+        |s| Slot::Switch(&mut s.encryption_group),
+    ),
+    row(
         "eventRateLimits",
         Kind::Rates,
         "Most messages of an event from one SmartSocket or Ignis client; \

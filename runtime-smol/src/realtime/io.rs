@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_channel::Sender;
 use log::Level;
+use smartsocket_core::crypt::KeyRing;
 use smartsocket_core::http::{ClientInfo, RoomInfo};
 use smartsocket_core::hub::{
     Answer, ClientId, EmitError, Hub, JoinError, Publication, Target, UserId,
@@ -216,6 +217,12 @@ impl Io {
         if let Some(shard) = self.0.upgrade() {
             shard.executor.spawn(future).detach();
         }
+    }
+
+    /// Replaces the keys of a namespace, without a pause; see
+    /// [`Hub::set_keys`].
+    pub fn set_keys(&self, namespace: &str, keys: &KeyRing) {
+        self.command(|hub, now| hub.set_keys(now, namespace, keys));
     }
 
     /// Figures of the server (SS-07).

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Weak, mpsc};
 use std::time::Duration;
 
+use smartsocket_core::crypt::KeyRing;
 use smartsocket_core::http::{ClientInfo, RoomInfo};
 use smartsocket_core::hub::{
     Answer, ClientId, EmitError, Hub, JoinError, Publication, Target, UserId,
@@ -203,6 +204,12 @@ impl Io {
     /// The ids of a user's clients (IG-22).
     pub fn clients_of(&self, user: &UserId) -> Vec<ClientId> {
         self.hub(|hub, _| hub.clients().of(user).map(|client| client.id()).collect())
+    }
+
+    /// Replaces the keys of a namespace, without a pause; see
+    /// [`Hub::set_keys`].
+    pub fn set_keys(&self, namespace: &str, keys: &KeyRing) {
+        self.command(|hub, now| hub.set_keys(now, namespace, keys));
     }
 
     /// Figures of the server (SS-07).
