@@ -8,7 +8,9 @@ mod common;
 use bytes::Bytes;
 use common::world::World;
 use common::{BINARY, CLOSE, PING, TEXT, frame};
-use smartsocket_core::crypt::{Exchange, Handshake, Key, KeyRing, Offer, Opened, Session, Suite};
+use smartsocket_core::crypt::{
+    Exchange, Handshake, Key, KeyRing, Offer, Opened, Session, Suite, ignis,
+};
 use smartsocket_core::hub::{
     Auth, ConnId, Encryption, HubConfig, Interest, Publication, Route, RouteError, Step, Target,
 };
@@ -441,7 +443,7 @@ fn keys_change_without_a_pause() {
 }
 
 #[test]
-fn only_smartsocket_routes_can_be_encrypted() {
+fn what_a_dialect_does_not_know_is_refused() {
     let mut route = Route::rnode("/");
     route.encryption = Some(Encryption::new(key(1)));
     let config = HubConfig {
@@ -450,4 +452,63 @@ fn only_smartsocket_routes_can_be_encrypted() {
     };
     let hub = smartsocket_core::hub::Hub::new(config, Seed::new([0; 32]), Default::default(), 0);
     assert!(matches!(hub, Err(RouteError::Encryption(_))));
+}
+
+#[test]
+fn ignis_clients_exchange_keys_when_they_authenticate() {
+    let mut route = Route::ignis("/ws");
+    route.encryption = Some(Encryption::exchange());
+    route.interest = Interest::AUTHENTICATE;
+    for known in [Some(true), Some(false), None] {
+        let mut world = World::new(vec![route.clone()]);
+        let id = world.connect("/ws");
+        let client = ignis::KeyPair::new(&Seed::new([5; 32]));
+        let public = match known {
+            Some(true) => format!(r#","publicKey":"{}""#, client.public_key()),
+            Some(false) => r#","publicKey":"AAAA""#.into(),
+            None => String::new(),
+        };
+        world.say(
+            id,
+            &format!(r#"{{"event":"authenticate","data":{{"token":"t"{public}}}}}"#),
+        );
+        let turn = world.turn();
+        world.decide(turn.allow());
+        if known != Some(true) {
+            assert_eq!(
+                world.got(id),
+                [
+                    r#"{"event":"error","data":{"message":"Encryption handshake failed"}}"#,
+                    "close 4004 Encryption handshake failed"
+                ]
+            );
+            continue;
+        }
+        let connected: serde_json::Value = serde_json::from_str(&world.got(id)[0]).unwrap();
+        assert_eq!(connected["event"], "connected");
+        let text = |name| connected["data"][name].as_str().unwrap();
+        let cipher = client
+            .finish(text("serverPublicKey"), text("salt"))
+            .unwrap();
+        let all = Publication::new(Target::All, "news", Some(Json::from(1_u64)));
+        assert_eq!(world.hub.publish(world.now, all), 1);
+        let name = world.client(id);
+        // What cannot be sealed is not said at all.
+        world
+            .hub
+            .send(world.now, name, Message::binary(&b"bytes"[..]));
+        world.drain();
+        let got = world.got(id);
+        assert_eq!(got.len(), 1);
+        let wrapped: serde_json::Value = serde_json::from_str(&got[0]).unwrap();
+        assert_eq!(wrapped["event"], "encrypted");
+        let sealed = serde_json::from_value(wrapped["data"].clone()).unwrap();
+        assert_eq!(
+            cipher.open(&sealed, "").unwrap(),
+            r#"{"event":"news","data":1}"#
+        );
+        // What clients say is in the open.
+        world.say(id, r#"{"event":"heartbeat"}"#);
+        assert!(world.got(id).is_empty());
+    }
 }

@@ -140,6 +140,15 @@ pub(crate) enum AckId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct AckKey(pub(crate) u64);
 
+/// What a peer needs to open what follows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Answered<'a> {
+    /// SmartSocket's.
+    Hello(&'a ServerHello),
+    /// Ignis's.
+    Exchange { public_key: &'a str, salt: &'a str },
+}
+
 /// What a server says to a peer.
 ///
 /// One value may be encoded for many peers: it borrows, and names no peer.
@@ -162,7 +171,7 @@ pub(crate) enum Outgoing<'a> {
         user_id: Option<&'a str>,
         path: &'a str,
         /// The answer to its hello.
-        encryption: Option<&'a ServerHello>,
+        encryption: Option<Answered<'a>>,
     },
     /// Asks for a sign of life.
     Ping,

@@ -249,7 +249,7 @@ pub enum RouteError {
     Pattern(PatternError),
     /// Two routes match the same paths.
     Taken(Taken),
-    /// A route is to be encrypted whose dialect has no way to agree on keys.
+    /// A route is to be encrypted in a way that its dialect does not know.
     Encryption(String),
 }
 
@@ -271,7 +271,10 @@ impl fmt::Display for RouteError {
             Self::Pattern(error) => error.fmt(f),
             Self::Taken(error) => error.fmt(f),
             Self::Encryption(path) => {
-                write!(f, "{path}: only SmartSocket routes can be encrypted")
+                write!(
+                    f,
+                    "{path}: only SmartSocket can be encrypted, and Ignis without shared keys"
+                )
             }
         }
     }
@@ -279,15 +282,23 @@ impl fmt::Display for RouteError {
 
 impl core::error::Error for RouteError {}
 
-/// Encrypted sessions with the clients of a route ([`crypt`](crate::crypt);
-/// SS-43..46). Keys are agreed on in CONNECT and CONNECT_ACK; all that follows
-/// is sealed. A client whose key is not among ours is closed with 4003
-/// (`ERR_CONN_004`), a message that does not open closes with 1008
+/// Encrypted sessions with the clients of a route ([`crypt`](crate::crypt)).
+///
+/// With SmartSocket (SS-43..46) keys are agreed on in CONNECT and CONNECT_ACK;
+/// all that follows is sealed. A client whose key is not among ours is closed
+/// with 4003 (`ERR_CONN_004`), a message that does not open closes with 1008
 /// (`ERR_MSG_003`); there is no way back to plain text.
+///
+/// With Ignis (IG-35, IG-36) it is that system's own, weaker scheme
+/// ([`ignis`](crate::crypt::ignis)): keys are exchanged in `authenticate` and
+/// `connected`, and what we say after that is sealed. A client that must bring
+/// a key and does not is closed with 4004.
 #[derive(Clone, Debug)]
 pub struct Encryption {
     /// The shared keys; [`Hub::set_keys`](super::Hub::set_keys) replaces them.
-    pub keys: KeyRing,
+    /// `None`: only keys that both sides make up, which keep out listeners, but
+    /// nobody who can change what is sent. Ignis knows no others.
+    pub keys: Option<KeyRing>,
     /// What is agreed to. Default: both ciphers, with or without key exchange.
     pub policy: Policy,
     /// Refuse clients that do not encrypt. Default `true`.
@@ -307,7 +318,15 @@ impl Encryption {
     /// Required, with these keys and the defaults.
     pub fn new(keys: impl Into<KeyRing>) -> Self {
         Self {
-            keys: keys.into(),
+            keys: Some(keys.into()),
+            ..Self::exchange()
+        }
+    }
+
+    /// Required, without shared keys, with the defaults.
+    pub fn exchange() -> Self {
+        Self {
+            keys: None,
             policy: Policy::default(),
             required: true,
             group: false,
@@ -500,6 +519,10 @@ pub(super) mod codes {
 
     pub(crate) fn auth_failed() -> CloseCode {
         CloseCode::from(4003)
+    }
+
+    pub(crate) fn encryption_failed() -> CloseCode {
+        CloseCode::from(4004)
     }
 }
 

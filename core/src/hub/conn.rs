@@ -8,6 +8,7 @@ use core::net::IpAddr;
 
 use crate::code::CloseCode;
 use crate::crypt::Session;
+use crate::crypt::ignis::Cipher;
 use crate::dialect::{Incoming, Memory, PeerBinary};
 use crate::json::Json;
 use crate::limit::{EventLimiters, Limiter};
@@ -51,6 +52,8 @@ pub(super) struct Conn {
     pub(super) crypt: Option<Box<Session>>,
     /// The number of the group it was invited to.
     pub(super) group: Option<u32>,
+    /// Ignis's own encryption.
+    pub(super) cipher: Option<Box<Exchanged>>,
     /// The open turn.
     pub(super) turn: Option<Turning>,
     /// Events on their way out that the application changes first.
@@ -137,6 +140,14 @@ pub(super) struct Profile {
     pub(super) last_ping: u64,
 }
 
+/// What came of Ignis's key exchange.
+#[derive(Debug)]
+pub(super) struct Exchanged {
+    pub(super) public_key: String,
+    pub(super) salt: String,
+    pub(super) cipher: Cipher,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Limits {
     pub(super) messages: Limiter,
@@ -193,6 +204,19 @@ impl Conn {
         packed: Option<&mut Packed>,
         sealed: bool,
     ) -> bool {
+        if let Some(Exchanged { cipher, .. }) = self.cipher.as_deref_mut()
+            && !sealed
+        {
+            // It seals text only, and nothing goes unsealed.
+            let Message::Text(text) = message else {
+                return false;
+            };
+            let Ok(Some(sealed)) = cipher.wrap("", text) else {
+                return false;
+            };
+            let sealed = Message::text(sealed);
+            return self.endpoint.send(shared, now, sealed, true).is_ok();
+        }
         match (self.crypt.as_mut().filter(|_| !sealed), packed) {
             (Some(session), _) => session.seal(now, message).is_ok_and(|record| {
                 let record = Message::Binary(record);

@@ -513,7 +513,8 @@ impl Hub {
             return false;
         }
         let echoes = saying.echoes();
-        let sealed = conn.crypt.is_some()
+        let welcome = saying.is_welcome() && conn.cipher.is_some();
+        let shared = conn.crypt.is_some()
             && saying.to_many
             && secrecy::may_share(
                 conn,
@@ -524,12 +525,14 @@ impl Hub {
                 saying.is_sealed(route),
             );
         let messages = match &mut self.groups[usize::from(route)] {
-            Some(group) if sealed => {
+            Some(group) if shared => {
                 let seal = |message: &_| group.seal(self.clock, message);
                 saying.sealed(route, state.dialect, dialect, conn.binary, seal)
             }
             Some(_) | None => saying.messages(state.dialect, dialect, conn.binary),
         };
+        // Ignis's `connected` has the key that opens what follows.
+        let sealed = shared || welcome;
         let mut refused = 0;
         for (message, packed) in messages {
             let queued = conn

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use crate::broker::Effect;
 use crate::code::CloseCode;
-use crate::dialect::{Failure, Incoming, IncomingEvent, Outgoing};
+use crate::dialect::{Dialect, Failure, Incoming, IncomingEvent, Outgoing};
 use crate::message::{Message, Utf8Bytes};
 use crate::stats::DropCause;
 
@@ -202,7 +202,8 @@ impl Hub {
             return;
         };
         let route = &self.routes[usize::from(route)].route;
-        let required = route.encryption.as_ref().is_some_and(|it| it.required);
+        let required = route.encryption.as_ref().is_some_and(|it| it.required)
+            && matches!(route.dialect, Dialect::SmartSocket(_));
         match (incoming, &route.auth) {
             (
                 Incoming::Connect {

@@ -215,7 +215,12 @@ impl Hub {
                     dialects.len() - 1
                 }
             };
-            if route.encryption.is_some() && !matches!(route.dialect, Dialect::SmartSocket(_)) {
+            let possible = |encryption: &Encryption| match route.dialect {
+                Dialect::SmartSocket(_) => true,
+                Dialect::Ignis => encryption.keys.is_none(),
+                Dialect::RNode | Dialect::HeaderLine | Dialect::Raw => false,
+            };
+            if !route.encryption.as_ref().is_none_or(possible) {
                 return Err(RouteError::Encryption(route.path.clone()));
             }
             routes.push(RouteState {
@@ -306,6 +311,7 @@ impl Hub {
             inbox_bytes: 0,
             crypt: None,
             group: None,
+            cipher: None,
             outbox: None,
             limits: Limits::default(),
             auth_deadline: Tick::MAX,

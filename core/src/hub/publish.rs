@@ -100,6 +100,11 @@ impl<'a> Saying<'a> {
         }
     }
 
+    /// Whether these are the first words.
+    pub(super) const fn is_welcome(&self) -> bool {
+        matches!(self.what, Outgoing::Welcome { .. })
+    }
+
     /// Whether a client that sends everything back sends this back: all but
     /// answers.
     pub(super) const fn echoes(&self) -> bool {

@@ -1,21 +1,25 @@
 //! Encrypted sessions: how one begins, what it opens, and how it ends.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use bytes::Bytes;
+use serde::Deserialize;
 
 use crate::code::CloseCode;
+use crate::crypt::ignis::KeyPair;
 use crate::crypt::{self, ClientHello, Group, KeyRing, Opened};
-use crate::dialect::{Failure, PeerBinary};
+use crate::dialect::{Dialect, Failure, PeerBinary};
 use crate::entropy::Seed;
+use crate::json::Json;
 use crate::message::{Message, Utf8Bytes};
 use crate::stats::DropCause;
 use crate::time::Tick;
 use crate::websocket::Shared;
 
 use super::config::{Auth, Encryption, codes};
-use super::conn::{Conn, State};
+use super::conn::{Conn, Exchanged, State};
 use super::ids::ConnId;
 use super::output::Identity;
 use super::{Hub, WIRE};
@@ -109,8 +113,9 @@ impl Hub {
         for state in &mut self.routes {
             if state.route.namespace == namespace
                 && let Some(encryption) = &mut state.route.encryption
+                && let Some(old) = &mut encryption.keys
             {
-                encryption.keys = keys.clone();
+                *old = keys.clone();
                 found = true;
             }
         }
@@ -173,7 +178,7 @@ impl Hub {
             .and_then(|encryption| {
                 let seed = Seed::new(self.shared.entropy.bytes());
                 let (keys, policy) = (&encryption.keys, &encryption.policy);
-                crypt::accept(now, Some(keys), policy, &route.namespace, hello, &seed).ok()
+                crypt::accept(now, keys.as_ref(), policy, &route.namespace, hello, &seed).ok()
             });
         let Some((answer, session, first)) = agreed else {
             return self.rejected(id, Failure::AuthenticationFailed);
@@ -187,6 +192,50 @@ impl Hub {
             conn.crypt = Some(session.into());
             self.touch(id);
         }
+    }
+
+    /// Ignis's key exchange, if there is to be one, with a client that is
+    /// authenticated but for that.
+    pub(super) fn exchange(&mut self, id: ConnId, data: &Json, identity: Identity) {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Theirs {
+            public_key: Option<String>,
+        }
+
+        let Some(conn) = self.conns.get_mut(id) else {
+            return;
+        };
+        let route = conn
+            .route
+            .map(|route| &self.routes[usize::from(route)].route);
+        let encryption = route
+            .filter(|route| matches!(route.dialect, Dialect::Ignis))
+            .and_then(|route| route.encryption.as_ref());
+        if let Some(encryption) = encryption {
+            let theirs = data.to::<Theirs>().ok().and_then(|data| data.public_key);
+            let seed = Seed::new(self.shared.entropy.bytes());
+            let exchanged = theirs.as_ref().map(|theirs| {
+                let ours = KeyPair::new(&seed);
+                let public_key = ours.public_key();
+                let (salt, cipher) = ours.accept(theirs).ok()?;
+                Some(Exchanged {
+                    public_key,
+                    salt,
+                    cipher,
+                })
+            });
+            match exchanged {
+                Some(Some(exchanged)) => conn.cipher = Some(exchanged.into()),
+                None if !encryption.required => {}
+                Some(None) | None => {
+                    let why = "Encryption handshake failed";
+                    self.fail(id, Failure::Refused(Utf8Bytes::from_static(why)));
+                    return self.shut(id, codes::encryption_failed(), why);
+                }
+            }
+        }
+        self.authenticated(id, identity);
     }
 
     /// What a message is once it is opened; nothing, if it was for the session

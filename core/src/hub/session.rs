@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::crypt::ServerHello;
-use crate::dialect::{Dialect, Failure, Outgoing};
+use crate::dialect::{Answered, Dialect, Failure, Outgoing};
 use crate::message::Utf8Bytes;
 use crate::stats::{CloseCause, DropCause};
 use crate::time::Tick;
@@ -72,6 +72,16 @@ impl Hub {
         let client = alloc::format!("{}", conn.client);
         let alias = conn.profile.alias.clone();
         let user = conn.user.clone();
+        let exchanged = conn.cipher.as_deref();
+        let (public_key, salt) = exchanged
+            .map(|it| (it.public_key.clone(), it.salt.clone()))
+            .unwrap_or_default();
+        let encryption = encryption.map(Answered::Hello).or_else(|| {
+            exchanged.map(|_| Answered::Exchange {
+                public_key: &public_key,
+                salt: &salt,
+            })
+        });
         let path = self.rooms.namespaces[usize::from(conn.namespace.0)]
             .name
             .clone();

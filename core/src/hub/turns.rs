@@ -82,8 +82,8 @@ impl Hub {
             return self.wind_up(id);
         }
         match (verdict, step) {
-            (Verdict::Authenticated(identity), Step::Authenticate(_)) => {
-                self.authenticated(id, identity);
+            (Verdict::Authenticated(identity), Step::Authenticate(data)) => {
+                self.exchange(id, &data, identity);
             }
             (Verdict::Authenticated(identity), Step::Connect(ticket)) => {
                 self.accept_upgrade(id, ticket, Some(identity));
@@ -118,7 +118,7 @@ impl Hub {
     pub(super) fn perform(&mut self, id: ConnId, step: Step) {
         match step {
             Step::Connect(ticket) => self.accept_upgrade(id, ticket, None),
-            Step::Authenticate(_) => self.authenticated(id, Identity::default()),
+            Step::Authenticate(data) => self.exchange(id, &data, Identity::default()),
             Step::Welcome => {
                 self.greet(id, None);
                 self.welcomed(id);

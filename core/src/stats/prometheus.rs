@@ -221,6 +221,7 @@ smartsocket_messages_dropped_total{cause="offline_age"} 0
 smartsocket_messages_dropped_total{cause="offline_users"} 0
 smartsocket_messages_dropped_total{cause="offline_total"} 0
 smartsocket_messages_dropped_total{cause="invalid"} 0
+smartsocket_messages_dropped_total{cause="undecryptable"} 0
 smartsocket_messages_dropped_total{cause="blocked"} 0
 smartsocket_messages_dropped_total{cause="not_open"} 0
 smartsocket_messages_dropped_total{cause="handler_failed"} 0

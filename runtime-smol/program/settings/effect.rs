@@ -38,7 +38,7 @@ impl Settings {
     /// The keys of encrypted sessions, if there are to be any.
     pub(crate) fn keys(&self) -> Option<KeyRing> {
         let encryption = encryption::read(self).ok()??;
-        Some(encryption.keys)
+        encryption.keys
     }
 
     /// SmartSocket at this path.

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::failure::TOO_MANY;
 use super::object::{self, Object};
-use super::{Context, Failure, Incoming, IncomingEvent, Outgoing};
+use super::{Answered, Context, Failure, Incoming, IncomingEvent, Outgoing};
 use crate::json::Json;
 use crate::message::{Message, Utf8Bytes};
 
@@ -109,13 +109,20 @@ pub(super) fn encode(context: Context<'_>, what: &Outgoing<'_>) -> Option<Messag
         Outgoing::Welcome {
             connection_id,
             user_id,
+            encryption,
             ..
         } => {
             let client = Object::new().text("id", connection_id);
             let client = client.maybe("userId", *user_id, Object::text);
             (
                 Event::Connected.as_str(),
-                client.text("time", context.timestamp),
+                match encryption {
+                    Some(Answered::Exchange { public_key, salt }) => client
+                        .text("time", context.timestamp)
+                        .text("serverPublicKey", public_key)
+                        .text("salt", salt),
+                    Some(Answered::Hello(_)) | None => client.text("time", context.timestamp),
+                },
             )
         }
         Outgoing::RoomMessage { room, text, from } => {

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use crate::dialect::failure::TOO_MANY;
 use crate::dialect::object::{self, Object};
 use crate::dialect::{
-    AckId, AckKey, Context, Failure, Incoming, IncomingEvent, Outgoing, PeerBinary,
+    AckId, AckKey, Answered, Context, Failure, Incoming, IncomingEvent, Outgoing, PeerBinary,
 };
 use crate::error_code::ErrorCode;
 use crate::json::Json;
@@ -253,7 +253,10 @@ pub(super) fn encode(context: Context<'_>, what: &Outgoing<'_>) -> Option<String
             encryption,
             ..
         } => {
-            let hello = encryption.and_then(|hello| serde_json::to_string(hello).ok());
+            let hello = match encryption {
+                Some(Answered::Hello(hello)) => serde_json::to_string(hello).ok(),
+                Some(Answered::Exchange { .. }) | None => None,
+            };
             with(
                 "CONNECT_ACK",
                 Object::new()
