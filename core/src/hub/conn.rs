@@ -8,17 +8,17 @@ use core::net::IpAddr;
 
 use crate::code::CloseCode;
 use crate::crypt::Session;
-use crate::crypt::ignis::Cipher;
 use crate::dialect::{Incoming, Memory, PeerBinary};
 use crate::json::Json;
 use crate::limit::{EventLimiters, Limiter};
 use crate::message::{Message, Utf8Bytes};
 use crate::time::Tick;
-use crate::websocket::{Closed, Endpoint, Packed, Shared};
+use crate::websocket::{Closed, Endpoint, Shared};
 
 use super::config::{Interest, Outbox};
 use super::ids::{ClientId, UserId};
 use super::rooms::{NamespaceKey, RoomKey};
+use super::secrecy::Secret;
 
 /// Where a session stands (IG-81).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,11 +49,8 @@ pub(super) struct Conn {
     pub(super) rooms: Vec<RoomKey>,
     pub(super) memory: Memory,
     pub(super) binary: PeerBinary,
-    pub(super) crypt: Option<Box<Session>>,
-    /// The number of the group it was invited to.
-    pub(super) group: Option<u32>,
-    /// Ignis's own encryption.
-    pub(super) cipher: Option<Box<Exchanged>>,
+    /// How its messages are encrypted, if they are.
+    pub(super) secret: Option<Box<Secret>>,
     /// The open turn.
     pub(super) turn: Option<Turning>,
     /// Events on their way out that the application changes first.
@@ -140,14 +137,6 @@ pub(super) struct Profile {
     pub(super) last_ping: u64,
 }
 
-/// What came of Ignis's key exchange.
-#[derive(Debug)]
-pub(super) struct Exchanged {
-    pub(super) public_key: String,
-    pub(super) salt: String,
-    pub(super) cipher: Cipher,
-}
-
 #[derive(Debug, Default)]
 pub(super) struct Limits {
     pub(super) messages: Limiter,
@@ -175,7 +164,7 @@ pub(super) struct Parcel {
     pub(super) certain: bool,
     /// The client may send it straight back.
     pub(super) echoes: bool,
-    /// It is sealed.
+    /// It is sealed, or goes in the open.
     pub(super) sealed: bool,
 }
 
@@ -194,58 +183,36 @@ impl Conn {
         }) && !self.endpoint.ends_softly()
     }
 
-    /// Puts a message on the wire, sealed where there is a session and it is
-    /// not yet; whether that could be done.
-    pub(super) fn put(
+    /// Seals a message and puts it on the wire; whether that could be done.
+    #[inline(never)]
+    pub(super) fn send_sealed(
         &mut self,
         shared: &mut Shared,
         now: Tick,
         message: &Message,
-        packed: Option<&mut Packed>,
-        sealed: bool,
     ) -> bool {
-        if let Some(Exchanged { cipher, .. }) = self.cipher.as_deref_mut()
-            && !sealed
-        {
-            // It seals text only, and nothing goes unsealed.
-            let Message::Text(text) = message else {
-                return false;
-            };
-            let Ok(Some(sealed)) = cipher.wrap("", text) else {
-                return false;
-            };
-            let sealed = Message::text(sealed);
-            return self.endpoint.send(shared, now, sealed, true).is_ok();
-        }
-        match (self.crypt.as_mut().filter(|_| !sealed), packed) {
-            (Some(session), _) => session.seal(now, message).is_ok_and(|record| {
-                let record = Message::Binary(record);
-                self.endpoint.send(shared, now, record, true).is_ok()
-            }),
-            (None, Some(packed)) => self
-                .endpoint
-                .send_packed(shared, now, message, packed)
-                .is_ok(),
-            (None, None) => self
-                .endpoint
-                .send(shared, now, message.clone(), true)
-                .is_ok(),
+        let secret = self.secret.as_deref_mut();
+        let sealed = secret.and_then(|secret| secret.seal(now, message));
+        sealed.is_some_and(|sealed| self.endpoint.send(shared, now, sealed, true).is_ok())
+    }
+
+    /// The session, of SmartSocket.
+    pub(super) fn session(&mut self) -> Option<&mut Session> {
+        match self.secret.as_deref_mut() {
+            Some(Secret::Session { session, .. }) => Some(session),
+            Some(Secret::Exchanged { .. }) | None => None,
         }
     }
 
     /// Whether messages wait for the client to show that it has the key.
     pub(super) fn is_agreeing(&self) -> bool {
-        let session = self.crypt.as_ref();
-        session.is_some_and(|session| session.awaits_peer())
+        let secret = self.secret.as_deref();
+        secret.is_some_and(Secret::is_agreeing)
     }
 
     /// Begins the closing handshake; a session says goodbye before.
     pub(super) fn close(&mut self, shared: &mut Shared, now: Tick, code: CloseCode, reason: &str) {
-        if let Some(bye) = self
-            .crypt
-            .as_mut()
-            .and_then(|session| session.bye(now).ok())
-        {
+        if let Some(bye) = self.session().and_then(|session| session.bye(now).ok()) {
             // If it is over, there is nobody to say it to.
             let _ = self.endpoint.send(shared, now, Message::Binary(bye), true);
         }

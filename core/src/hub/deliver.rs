@@ -19,7 +19,8 @@ use super::ids::{ClientId, ConnId, UserId};
 use super::output::{AckTicket, AckToken, Event, Output, Step, Turn};
 use super::publish::{Audience, Publication, Saying, Target};
 use super::rooms::JoinError;
-use super::{Hub, WIRE, secrecy};
+use super::secrecy::{self, Secret};
+use super::{Hub, WIRE};
 
 /// Why a message that asks for an answer did not go out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -506,15 +507,9 @@ impl Hub {
         let Some(conn) = self.conns.get_mut(id) else {
             return false;
         };
-        if saying
-            .messages(state.dialect, dialect, conn.binary)
-            .is_empty()
-        {
-            return false;
-        }
         let echoes = saying.echoes();
-        let welcome = saying.is_welcome() && conn.cipher.is_some();
-        let shared = conn.crypt.is_some()
+        let secret = conn.secret.is_some();
+        let shared = secret
             && saying.to_many
             && secrecy::may_share(
                 conn,
@@ -524,6 +519,11 @@ impl Hub {
                 state.route.encryption.as_ref(),
                 saying.is_sealed(route),
             );
+        // Ignis's `connected` has the key that opens what follows.
+        let sealed = !secret
+            || shared
+            || saying.is_welcome()
+                && matches!(conn.secret.as_deref(), Some(Secret::Exchanged { .. }));
         let messages = match &mut self.groups[usize::from(route)] {
             Some(group) if shared => {
                 let seal = |message: &_| group.seal(self.clock, message);
@@ -531,8 +531,9 @@ impl Hub {
             }
             Some(_) | None => saying.messages(state.dialect, dialect, conn.binary),
         };
-        // Ignis's `connected` has the key that opens what follows.
-        let sealed = shared || welcome;
+        if messages.is_empty() {
+            return false;
+        }
         let mut refused = 0;
         for (message, packed) in messages {
             let queued = conn
@@ -541,9 +542,17 @@ impl Hub {
                 .is_some_and(|waiting| !waiting.queue.is_empty());
             self.counters.sent(1, message.len());
             if !queued && conn.endpoint.buffered() < WIRE && !conn.is_agreeing() {
-                if !conn.put(&mut self.shared, self.clock, message, Some(packed), sealed) {
+                let sent = if sealed {
+                    let (shared, endpoint) = (&mut self.shared, &mut conn.endpoint);
+                    endpoint
+                        .send_packed(shared, self.clock, message, packed)
+                        .is_ok()
+                } else {
+                    conn.send_sealed(&mut self.shared, self.clock, message)
+                };
+                if !sent {
                     self.counters.dropped(DropCause::Closed, 1);
-                } else if echoes {
+                } else if echoes && !secret {
                     dialect.sent(&mut conn.memory, message);
                 }
                 continue;
@@ -601,9 +610,16 @@ impl Hub {
                 waiting.answers -= 1;
                 waiting.answer_bytes -= len;
             }
-            if !conn.put(&mut self.shared, now, &parcel.message, None, parcel.sealed) {
+            let sent = if parcel.sealed {
+                let message = parcel.message.clone();
+                let (shared, endpoint) = (&mut self.shared, &mut conn.endpoint);
+                endpoint.send(shared, now, message, true).is_ok()
+            } else {
+                conn.send_sealed(&mut self.shared, now, &parcel.message)
+            };
+            if !sent {
                 lost += 1;
-            } else if parcel.echoes {
+            } else if parcel.echoes && conn.secret.is_none() {
                 dialect.sent(&mut conn.memory, &parcel.message);
             }
         }

@@ -33,7 +33,7 @@ impl Hub {
         };
         conn.heard = now;
         let dialect = &self.routes[usize::from(route)].route.dialect;
-        if conn.crypt.is_none() && dialect.is_echo(&mut conn.memory, &message) {
+        if conn.secret.is_none() && dialect.is_echo(&mut conn.memory, &message) {
             return;
         }
         if !conn.is_somebody() {
@@ -215,7 +215,7 @@ impl Hub {
                 _,
             ) => self.agree(id, namespace.as_ref(), binary, &hello),
             // There is no way around it.
-            _ if required && !conn.crypt.as_ref().is_some_and(|it| it.is_ready()) => {
+            _ if required && !conn.session().is_some_and(|it| it.is_ready()) => {
                 self.rejected(id, Failure::AuthenticationFailed);
             }
             (Incoming::Authenticate(data), Auth::Message { timeout }) => {
@@ -287,7 +287,7 @@ impl Hub {
     /// none.
     pub(super) fn quota(&self, id: ConnId) -> u32 {
         let conn = self.conns.get(id);
-        let limited = conn.filter(|conn| conn.crypt.is_none()).and_then(|conn| {
+        let limited = conn.filter(|conn| conn.secret.is_none()).and_then(|conn| {
             let route = &self.routes[usize::from(conn.route?)].route;
             let limit = route.rate.as_ref()?;
             Some(conn.limits.messages.remaining(limit, self.clock))

@@ -1,5 +1,6 @@
 //! Encrypted sessions: how one begins, what it opens, and how it ends.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -8,8 +9,8 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use crate::code::CloseCode;
-use crate::crypt::ignis::KeyPair;
-use crate::crypt::{self, ClientHello, Group, KeyRing, Opened};
+use crate::crypt::ignis::{Cipher, KeyPair};
+use crate::crypt::{self, ClientHello, Group, KeyRing, Opened, Session};
 use crate::dialect::{Dialect, Failure, PeerBinary};
 use crate::entropy::Seed;
 use crate::json::Json;
@@ -19,10 +20,50 @@ use crate::time::Tick;
 use crate::websocket::Shared;
 
 use super::config::{Auth, Encryption, codes};
-use super::conn::{Conn, Exchanged, State};
+use super::conn::{Conn, State};
 use super::ids::ConnId;
 use super::output::Identity;
 use super::{Hub, WIRE};
+
+/// How the messages of a connection are encrypted.
+#[derive(Debug)]
+pub(super) enum Secret {
+    /// A session of SmartSocket.
+    Session {
+        session: Session,
+        /// The number of the group it was invited to.
+        group: Option<u32>,
+    },
+    /// Ignis's own scheme: what we say is sealed.
+    Exchanged {
+        public_key: String,
+        salt: String,
+        cipher: Cipher,
+    },
+}
+
+impl Secret {
+    /// The message that takes the place of one; `None` when it cannot be
+    /// sealed, and nothing goes unsealed.
+    pub(super) fn seal(&mut self, now: Tick, message: &Message) -> Option<Message> {
+        match (self, message) {
+            (Self::Session { session, .. }, _) => {
+                session.seal(now, message).ok().map(Message::Binary)
+            }
+            (Self::Exchanged { cipher, .. }, Message::Text(text)) => {
+                cipher.wrap("", text).ok()?.map(Message::text)
+            }
+            (Self::Exchanged { .. }, Message::Binary(_)) => None,
+        }
+    }
+
+    pub(super) fn is_agreeing(&self) -> bool {
+        match self {
+            Self::Session { session, .. } => session.awaits_peer(),
+            Self::Exchanged { .. } => false,
+        }
+    }
+}
 
 /// How long a group goes on that a client has left.
 const LEFT: Duration = Duration::from_secs(3_600);
@@ -72,17 +113,21 @@ pub(super) fn may_share(
     encryption: Option<&Encryption>,
     made: bool,
 ) -> bool {
-    let Some(session) = conn.crypt.as_mut().filter(|it| it.is_ready()) else {
+    let Some(Secret::Session {
+        session,
+        group: member,
+    }) = conn.secret.as_deref_mut()
+    else {
         return false;
     };
-    if !encryption.is_some_and(|it| it.group) {
+    if !encryption.is_some_and(|it| it.group) || !session.is_ready() {
         return false;
     }
     let group = group.get_or_insert_with(|| Circle::new(shared, now));
     if group.left && !made && now.since(group.since) >= LEFT {
         group.renew(shared, now);
     }
-    if conn.group == Some(group.number) {
+    if *member == Some(group.number) {
         return true;
     }
     // What waits was sealed for the group before, which ends with an invitation.
@@ -96,7 +141,7 @@ pub(super) fn may_share(
     if conn.endpoint.send(shared, now, invitation, true).is_err() {
         return false;
     }
-    conn.group = Some(group.number);
+    *member = Some(group.number);
     !made
 }
 
@@ -133,7 +178,10 @@ impl Hub {
         let routes = &self.routes;
         let retired = |conn: &Conn| {
             let route = &routes[usize::from(conn.route?)].route;
-            let key = conn.crypt.as_ref()?.key_id()?;
+            let Secret::Session { session, .. } = conn.secret.as_deref()? else {
+                return None;
+            };
+            let key = session.key_id()?;
             Some(route.namespace == namespace && keys.find(key).is_none())
         };
         let retired: Vec<ConnId> = self
@@ -170,7 +218,7 @@ impl Hub {
             return;
         };
         let route = &self.routes[usize::from(route)].route;
-        let clear = conn.crypt.is_none() && conn.endpoint.buffered() < WIRE;
+        let clear = conn.secret.is_none() && conn.endpoint.buffered() < WIRE;
         let agreed = route
             .encryption
             .as_ref()
@@ -189,7 +237,10 @@ impl Hub {
             let first = Message::Binary(first);
             // If it is over, its end is about to be told.
             let _ = conn.endpoint.send(shared, now, first, true);
-            conn.crypt = Some(session.into());
+            conn.secret = Some(Box::new(Secret::Session {
+                session,
+                group: None,
+            }));
             self.touch(id);
         }
     }
@@ -219,14 +270,14 @@ impl Hub {
                 let ours = KeyPair::new(&seed);
                 let public_key = ours.public_key();
                 let (salt, cipher) = ours.accept(theirs).ok()?;
-                Some(Exchanged {
+                Some(Secret::Exchanged {
                     public_key,
                     salt,
                     cipher,
                 })
             });
             match exchanged {
-                Some(Some(exchanged)) => conn.cipher = Some(exchanged.into()),
+                Some(Some(exchanged)) => conn.secret = Some(Box::new(exchanged)),
                 None if !encryption.required => {}
                 Some(None) | None => {
                     let why = "Encryption handshake failed";
@@ -242,7 +293,7 @@ impl Hub {
     /// or is none.
     pub(super) fn open(&mut self, id: ConnId, message: Message) -> Option<Message> {
         let conn = self.conns.get_mut(id)?;
-        let Some(session) = &mut conn.crypt else {
+        let Some(session) = conn.session() else {
             return Some(message);
         };
         let ready = session.is_ready();

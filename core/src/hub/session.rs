@@ -15,6 +15,7 @@ use super::config::{Auth, Heartbeat, Interest, codes};
 use super::conn::State;
 use super::ids::{ConnId, UserId};
 use super::output::{Answer, Event, Gone, Identity, Output, Step, Turn};
+use super::secrecy::Secret;
 use super::table::{Members, Plain};
 
 impl Hub {
@@ -72,15 +73,15 @@ impl Hub {
         let client = alloc::format!("{}", conn.client);
         let alias = conn.profile.alias.clone();
         let user = conn.user.clone();
-        let exchanged = conn.cipher.as_deref();
-        let (public_key, salt) = exchanged
-            .map(|it| (it.public_key.clone(), it.salt.clone()))
-            .unwrap_or_default();
+        let exchanged = match conn.secret.as_deref() {
+            Some(Secret::Exchanged {
+                public_key, salt, ..
+            }) => Some((public_key.clone(), salt.clone())),
+            Some(Secret::Session { .. }) | None => None,
+        };
+        let exchanged = exchanged.as_ref();
         let encryption = encryption.map(Answered::Hello).or_else(|| {
-            exchanged.map(|_| Answered::Exchange {
-                public_key: &public_key,
-                salt: &salt,
-            })
+            exchanged.map(|(public_key, salt)| Answered::Exchange { public_key, salt })
         });
         let path = self.rooms.namespaces[usize::from(conn.namespace.0)]
             .name
@@ -125,7 +126,7 @@ impl Hub {
     /// saying `hello` to begin a session.
     pub(super) fn relocate(&mut self, id: ConnId, name: &str, hello: bool) -> bool {
         if let Some(conn) = self.conns.get(id) {
-            let (somebody, encrypted) = (conn.is_somebody(), conn.crypt.is_some());
+            let (somebody, encrypted) = (conn.is_somebody(), conn.secret.is_some());
             let old = conn.namespace;
             let at = self.routes.iter().position(|other| {
                 other.route.namespace == name
@@ -306,7 +307,8 @@ impl Hub {
         let lost = core::mem::take(&mut conn.inbox).len();
         conn.inbox_bytes = 0;
         let client = conn.client;
-        if let (Some(_), Some(route)) = (conn.group, conn.route)
+        if let (Some(Secret::Session { group: Some(_), .. }), Some(route)) =
+            (conn.secret.as_deref(), conn.route)
             && let Some(circle) = &mut self.groups[usize::from(route)]
         {
             circle.left = true;
