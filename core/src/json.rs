@@ -72,6 +72,13 @@ impl Json {
         Self(serde_json::to_string(text).unwrap_or_default().into())
     }
 
+    /// Wraps a text known to be JSON, if it keeps within the bounds.
+    pub(crate) fn bounded(text: Utf8Bytes) -> Result<Self, JsonError> {
+        debug_assert!(serde_json::from_str::<&RawValue>(&text).is_ok());
+        check(&text)?;
+        Ok(Self(text))
+    }
+
     /// Wraps a text known to hold what [`Json`] promises.
     pub(crate) fn trusted(text: impl Into<Utf8Bytes>) -> Self {
         let json = Self(text.into());

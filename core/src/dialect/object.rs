@@ -17,6 +17,13 @@ pub(super) fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
     object.then(|| serde_json::from_str(text).ok()).flatten()
 }
 
+/// Checks a text that is to be an object, and gives it with its fields, as
+/// [`read`] does.
+pub(super) fn parse<'a, T: Deserialize<'a>>(text: &'a Utf8Bytes) -> Option<(Json, T)> {
+    let fields = read(text)?;
+    Some((Json::bounded(text.clone()).ok()?, fields))
+}
+
 /// For `deserialize_with`: a field that is `null` is there.
 pub(super) fn present<'de, D>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error>
 where

@@ -44,10 +44,8 @@ pub(super) fn decode(message: Message) -> Incoming {
         Message::Text(text) => Ok(text),
         Message::Binary(data) => Utf8Bytes::try_from(data),
     };
-    let Some(json) = text.ok().and_then(|text| Json::parse(text).ok()) else {
-        return Incoming::Invalid(Failure::InvalidMessage);
-    };
-    let Some(Fields { event, data }) = object::read(json.as_str()) else {
+    let text = text.ok();
+    let Some((json, Fields { event, data })) = text.as_ref().and_then(object::parse) else {
         return Incoming::Invalid(Failure::InvalidMessage);
     };
     let name = event.and_then(|name| object::text(&json, name));
