@@ -76,6 +76,7 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+pub mod client;
 pub mod crypt;
 pub mod deflate;
 pub mod dialect;
@@ -104,6 +105,7 @@ mod stats;
 mod time;
 
 pub use bytes::Bytes;
+pub use client::Client;
 pub use code::CloseCode;
 pub use entropy::Seed;
 pub use error::{Fault, Refused, SendError};

@@ -1,0 +1,204 @@
+//! How long a client waits before it dials again.
+
+use alloc::borrow::Cow;
+use core::time::Duration;
+
+/// The waits between the attempts of a client to connect.
+///
+/// A wait is `initial × factor^n` after `n` failures in a row, or the `n`th of
+/// `steps`, drawn out by the jitter, and never longer than the cap. Who starts
+/// many clients keeps the jitter: without it, all of them come back at once.
+///
+/// ```
+/// use std::time::Duration;
+/// use smartsocket_core::client::Backoff;
+///
+/// let smartsocket = Backoff::smartsocket();
+/// let waits: Vec<_> = (0..4).filter_map(|n| smartsocket.wait(n, 0)).collect();
+/// assert_eq!(waits, [1_000, 1_500, 2_250, 3_375].map(Duration::from_millis));
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Backoff {
+    /// The first wait. Default 1 s.
+    pub initial: Duration,
+    /// What the next wait is longer by, at least 1. Default 2.
+    pub factor: f64,
+    /// Waits in place of `initial` and `factor`; the last is repeated. Default
+    /// none.
+    pub steps: Cow<'static, [Duration]>,
+    /// No wait is longer, jitter included. Default 30 s.
+    pub cap: Duration,
+    /// What chance adds. Default up to 1 s.
+    pub jitter: Jitter,
+    /// So many attempts in a row may fail; 0 is no limit. Default 10.
+    pub max_attempts: u32,
+    /// A connection that lasted so long ends the row: only then is the next
+    /// wait the first again. Default 10 s.
+    pub stable_after: Duration,
+}
+
+/// What chance adds to a wait or takes from it, evenly spread.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Jitter {
+    /// The part of the wait that may be missing, 0 to 1.
+    pub less: f64,
+    /// The part of the wait that may be added.
+    pub more: f64,
+    /// A time that may be added, however long the wait is.
+    pub added: Duration,
+}
+
+impl Jitter {
+    /// Nothing is left to chance.
+    pub const NONE: Self = Self {
+        less: 0.0,
+        more: 0.0,
+        added: Duration::ZERO,
+    };
+}
+
+impl Default for Backoff {
+    /// That of Protocol OS (PO-62, PO-63): about 1, 2, 4 … s, up to 30 s.
+    fn default() -> Self {
+        Self {
+            initial: Duration::from_secs(1),
+            factor: 2.0,
+            steps: Cow::Borrowed(&[]),
+            cap: Duration::from_secs(30),
+            jitter: Jitter {
+                added: Duration::from_secs(1),
+                ..Jitter::NONE
+            },
+            max_attempts: 10,
+            stable_after: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Backoff {
+    /// That of SmartSocket (SS-84): 1, 1.5, 2.25 … s, without jitter.
+    pub fn smartsocket() -> Self {
+        Self {
+            factor: 1.5,
+            jitter: Jitter::NONE,
+            ..Self::default()
+        }
+    }
+
+    /// The wait after so many failures in a row, the first being 0. `random`
+    /// is any number, all 64 bits of which count. `None`: there were as many as
+    /// there may be.
+    pub fn wait(&self, failures: u32, random: u64) -> Option<Duration> {
+        if self.max_attempts != 0 && failures >= self.max_attempts {
+            return None;
+        }
+        // Two independent draws of 32 bits, each in 0 to 1.
+        let part = |bits: u32| f64::from(bits) / f64::from(u32::MAX);
+        let (first, second) = (part(random as u32), part((random >> 32) as u32));
+        let cap = self.cap.as_secs_f64();
+        let base = match (self.steps.get(failures as usize), self.steps.last()) {
+            (Some(step), _) | (None, Some(step)) => step.as_secs_f64(),
+            (None, None) => {
+                let mut base = self.initial.as_secs_f64();
+                // It stops growing early: the cap is reached after a few steps.
+                for _ in 0..failures {
+                    if base >= cap || self.factor <= 1.0 {
+                        break;
+                    }
+                    base *= self.factor;
+                }
+                base
+            }
+        };
+        let base = base.min(cap);
+        let Jitter { less, more, added } = self.jitter;
+        let spread = base * (1.0 - less + (less + more) * first);
+        let wait = (spread + added.as_secs_f64() * second).clamp(0.0, cap);
+        Some(Duration::try_from_secs_f64(wait).unwrap_or(self.cap))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    fn millis(backoff: &Backoff, random: u64) -> Vec<u128> {
+        let waits = (0..12).map_while(|n| backoff.wait(n, random));
+        waits.map(|wait| wait.as_millis()).collect()
+    }
+
+    /// SS-84, SS-85.
+    #[test]
+    fn smartsocket_waits_half_as_long_again_ten_times() {
+        let expected = [
+            1_000, 1_500, 2_250, 3_375, 5_062, 7_593, 11_390, 17_085, 25_628, 30_000,
+        ];
+        for random in [0, u64::MAX] {
+            assert_eq!(millis(&Backoff::smartsocket(), random), expected);
+        }
+    }
+
+    /// PO-62, PO-63: jitter comes on top, and the cap is above both.
+    #[test]
+    fn protocol_os_doubles_and_adds_up_to_a_second() {
+        let least = [
+            1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000, 30_000, 30_000, 30_000,
+        ];
+        assert_eq!(millis(&Backoff::default(), 0), least);
+        let most = [
+            2_000, 3_000, 5_000, 9_000, 17_000, 30_000, 30_000, 30_000, 30_000, 30_000,
+        ];
+        assert_eq!(millis(&Backoff::default(), u64::MAX), most);
+    }
+
+    #[test]
+    fn no_limit_goes_on_at_the_cap() {
+        let backoff = Backoff {
+            max_attempts: 0,
+            ..Backoff::default()
+        };
+        for failures in [100, 1_000_000, u32::MAX] {
+            assert_eq!(backoff.wait(failures, 0), Some(backoff.cap));
+        }
+    }
+
+    #[test]
+    fn steps_are_taken_one_by_one_and_the_last_again() {
+        let steps = [10, 50, 100].map(Duration::from_millis);
+        let backoff = Backoff {
+            steps: steps.to_vec().into(),
+            jitter: Jitter::NONE,
+            max_attempts: 5,
+            ..Backoff::default()
+        };
+        assert_eq!(millis(&backoff, 7), [10, 50, 100, 100, 100]);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_wait_is_in_its_bounds(
+            initial in 0_u64..100_000,
+            factor in -1.0_f64..10.0,
+            less in 0.0_f64..1.0,
+            more in 0.0_f64..2.0,
+            added in 0_u64..5_000,
+            cap in 0_u64..100_000,
+            failures: u32,
+            random: u64,
+        ) {
+            let backoff = Backoff {
+                initial: Duration::from_millis(initial),
+                factor,
+                cap: Duration::from_millis(cap),
+                jitter: Jitter { less, more, added: Duration::from_millis(added) },
+                max_attempts: 0,
+                ..Backoff::default()
+            };
+            let wait = backoff.wait(failures, random).expect("no limit");
+            proptest::prop_assert!(wait <= backoff.cap);
+            let least = backoff.initial.min(backoff.cap).as_secs_f64() * (1.0 - less);
+            proptest::prop_assert!(wait.as_secs_f64() >= least.min(cap as f64 / 1e3) - 1e-6);
+        }
+    }
+}

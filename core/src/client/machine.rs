@@ -1,0 +1,921 @@
+//! The machine.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use crate::code::CloseCode;
+use crate::entropy::{Entropy, Seed};
+use crate::error::Fault;
+use crate::json::Json;
+use crate::limit::Limiter;
+use crate::message::{Message, Utf8Bytes};
+use crate::time::Tick;
+use crate::websocket::{Event as Inner, Fill, Output as InnerOutput, WebSocket};
+
+use super::config::{ClientConfig, Secret};
+use super::protocol::{Act, Attempt, Cx, Protocol, Saying};
+use super::providers::Provider;
+use super::queue::{Priority, Queue};
+use super::verdict::{Ending, Verdict};
+use super::{
+    AckTicket, ClientStats, ConfigError, Dial, Event, Incoming, LineId, Output, RequestError,
+    RequestId, State, SubscriptionId,
+};
+
+/// A client that stays connected, as a state machine: what happened on the
+/// network and what the application wants in, what to do about it out.
+///
+/// The methods are of the kinds of [`WebSocket`]'s: inputs (`handle_*`,
+/// [`transmitted`](Self::transmitted)), commands, outputs and getters. A
+/// message of the application is sent at most once: one that was on the wire
+/// when the connection broke is not sent again, one that waited is.
+pub struct Client {
+    config: ClientConfig,
+    protocol: Box<dyn Protocol>,
+    entropy: Entropy,
+    clock: Tick,
+    /// The wall clock at tick zero, in milliseconds since 1970.
+    origin_ms: i64,
+    state: State,
+    token: Option<Secret>,
+    phase: Phase,
+    /// The current one, and those that are still being closed.
+    lines: Vec<Line>,
+    dialed: u32,
+    /// Failures in a row.
+    failures: u32,
+    /// When the current attempt must be in.
+    deadline: Tick,
+    /// When it was.
+    since: Option<Tick>,
+    suspended: bool,
+    subscriptions: BTreeMap<SubscriptionId, Utf8Bytes>,
+    queue: Queue<Waiting>,
+    /// When what waits for company goes.
+    batch: Tick,
+    limiter: Limiter,
+    /// When the limit lets the next go.
+    allowed: Tick,
+    requests: BTreeMap<RequestId, Request>,
+    deadlines: BTreeSet<(Tick, RequestId)>,
+    serial: u64,
+    /// When the next ping of the provider's protocol is due, and until when
+    /// something must come.
+    ping: Tick,
+    pong: Tick,
+    outputs: VecDeque<Output>,
+    stats: ClientStats,
+}
+
+/// Where the current attempt is.
+#[derive(Debug)]
+enum Phase {
+    /// There is none, and none to come.
+    Idle,
+    /// The hook looks for a token.
+    Token,
+    /// A stream is being opened.
+    Dialing(LineId),
+    /// There is one.
+    Line(LineId),
+    /// The next attempt is due.
+    Waiting(Tick),
+}
+
+#[derive(Debug)]
+struct Line {
+    id: LineId,
+    ws: WebSocket,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    saying: Saying,
+    answer: Option<RequestId>,
+}
+
+#[derive(Debug)]
+struct Request {
+    deadline: Tick,
+    /// It went out.
+    sent: bool,
+}
+
+impl Client {
+    /// A client, which is [`Disconnected`](State::Disconnected) until
+    /// [`connect`](Self::connect). `unix_ms` is the wall clock.
+    ///
+    /// # Errors
+    ///
+    /// No connection can be made with these options.
+    pub fn new(
+        provider: Provider,
+        mut config: ClientConfig,
+        seed: Seed,
+        now: Tick,
+        unix_ms: u64,
+    ) -> Result<Self, ConfigError> {
+        let mut protocol = provider.protocol();
+        protocol.prepare(&mut config);
+        let mut client = Self {
+            protocol,
+            entropy: Entropy::new(seed),
+            clock: now,
+            origin_ms: unix_ms as i64 - (now.as_micros() / 1_000) as i64,
+            state: State::Disconnected,
+            token: config.token.clone(),
+            phase: Phase::Idle,
+            lines: Vec::new(),
+            dialed: 0,
+            failures: 0,
+            deadline: Tick::MAX,
+            since: None,
+            suspended: false,
+            subscriptions: BTreeMap::new(),
+            queue: Queue::default(),
+            batch: Tick::MAX,
+            limiter: Limiter::default(),
+            allowed: Tick::ZERO,
+            requests: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            serial: 0,
+            ping: Tick::MAX,
+            pong: Tick::MAX,
+            outputs: VecDeque::new(),
+            stats: ClientStats::default(),
+            config,
+        };
+        if !client.config.refresh {
+            // What will be refused every time is refused at once.
+            client.upgrade()?;
+        }
+        Ok(client)
+    }
+
+    // Commands
+
+    /// Connects, if it is not connected or about to be.
+    pub fn connect(&mut self, now: Tick) {
+        self.tick(now);
+        if matches!(self.phase, Phase::Idle) {
+            self.failures = 0;
+            self.suspended = false;
+            self.enter(State::Connecting);
+            self.attempt();
+        }
+    }
+
+    /// Disconnects for good: until [`connect`](Self::connect), nothing is
+    /// dialed. What is on the wire goes first; what waits is dropped.
+    pub fn disconnect(&mut self, now: Tick, code: CloseCode, reason: &str) {
+        self.tick(now);
+        if self.state != State::Disconnected {
+            self.detach(code, reason);
+            self.rest(State::Disconnected);
+            self.pump();
+        }
+    }
+
+    /// The page is hidden, the device sleeps: no pings, and no attempts to come
+    /// back, until [`resume`](Self::resume) (PO-69).
+    pub fn suspend(&mut self, now: Tick) {
+        self.tick(now);
+        self.suspended = true;
+    }
+
+    /// The opposite: a lost connection is dialed at once, and one that is there
+    /// has to show that it lives.
+    pub fn resume(&mut self, now: Tick) {
+        let now = self.tick(now);
+        if !core::mem::replace(&mut self.suspended, false) {
+            return;
+        }
+        match self.phase {
+            Phase::Waiting(_) => self.attempt(),
+            Phase::Line(_) if self.state == State::Authenticated => {
+                self.ping = now;
+                self.handle_timeout(now);
+            }
+            Phase::Idle | Phase::Token | Phase::Dialing(_) | Phase::Line(_) => {}
+        }
+    }
+
+    /// Wants to hear of a channel; `*` is all of them, and `*` at the end of a
+    /// name all that begin so. The provider is asked once for each name, and
+    /// again after each reconnection.
+    pub fn subscribe(&mut self, now: Tick, channel: impl Into<Utf8Bytes>) -> SubscriptionId {
+        self.tick(now);
+        let channel = channel.into();
+        self.serial += 1;
+        let id = SubscriptionId(self.serial);
+        let known = self.subscriptions.values().any(|other| *other == channel);
+        self.subscriptions.insert(id, channel.clone());
+        if !known && self.state == State::Authenticated {
+            self.with_protocol(|protocol, cx| protocol.subscribe(cx, &channel));
+            self.pump();
+        }
+        id
+    }
+
+    /// Does not want to any more. Whether it did.
+    pub fn unsubscribe(&mut self, now: Tick, id: SubscriptionId) -> bool {
+        self.tick(now);
+        let Some(channel) = self.subscriptions.remove(&id) else {
+            return false;
+        };
+        let wanted = self.subscriptions.values().any(|other| *other == channel);
+        if !wanted && self.state == State::Authenticated {
+            self.with_protocol(|protocol, cx| protocol.unsubscribe(cx, &channel));
+            self.pump();
+        }
+        true
+    }
+
+    /// Sends a message as it is, now or once there is a connection.
+    pub fn send(&mut self, now: Tick, message: impl Into<Message>, priority: Priority) {
+        self.tick(now);
+        self.say(Saying::Raw(message.into()), priority, None);
+    }
+
+    /// Sends an event, to a channel where one is given, now or once there is a
+    /// connection.
+    pub fn publish(
+        &mut self,
+        now: Tick,
+        channel: Option<Utf8Bytes>,
+        event: impl Into<Utf8Bytes>,
+        data: Option<Json>,
+        priority: Priority,
+    ) {
+        self.tick(now);
+        let saying = Saying::Event {
+            channel,
+            name: event.into(),
+            data,
+        };
+        self.say(saying, priority, None);
+    }
+
+    /// Sends an event that asks for an answer, which [`Event::Answered`] tells,
+    /// or that there was none within the time (by default
+    /// [`ClientConfig::request_timeout`]).
+    pub fn request(
+        &mut self,
+        now: Tick,
+        channel: Option<Utf8Bytes>,
+        event: impl Into<Utf8Bytes>,
+        data: Option<Json>,
+        timeout: Option<Duration>,
+    ) -> RequestId {
+        let now = self.tick(now);
+        self.serial += 1;
+        let id = RequestId(self.serial);
+        let deadline = now + timeout.unwrap_or(self.config.request_timeout);
+        let request = Request {
+            deadline,
+            sent: false,
+        };
+        self.requests.insert(id, request);
+        self.deadlines.insert((deadline, id));
+        let saying = Saying::Event {
+            channel,
+            name: event.into(),
+            data,
+        };
+        self.say(saying, Priority::Normal, Some(id));
+        id
+    }
+
+    /// Answers a message; without effect when its connection is gone.
+    pub fn acknowledge(&mut self, now: Tick, ticket: AckTicket, data: &Json) {
+        self.tick(now);
+        if matches!(self.phase, Phase::Line(line) if line == ticket.line) {
+            self.with_protocol(|protocol, cx| protocol.acknowledge(cx, ticket, data));
+            self.pump();
+        }
+    }
+
+    // Inputs
+
+    /// The answer to [`Output::Authorize`]: what the provider takes as proof,
+    /// or that we may not.
+    pub fn handle_authorized(&mut self, now: Tick, channel: &str, proof: Option<&Json>) {
+        self.tick(now);
+        if self.state == State::Authenticated {
+            self.with_protocol(|protocol, cx| protocol.authorized(cx, channel, proof));
+            self.pump();
+        }
+    }
+
+    /// The hook's answer to [`Output::Token`]: a token, or that there is none,
+    /// which counts as a failed attempt.
+    pub fn handle_token(&mut self, now: Tick, token: Option<Secret>) {
+        self.tick(now);
+        if !matches!(self.phase, Phase::Token) {
+            return;
+        }
+        match token {
+            Some(token) => {
+                self.token = Some(token);
+                self.dial();
+            }
+            None => {
+                let why = Utf8Bytes::from("no token could be had");
+                self.ended(Ending::Protocol(why), Verdict::Backoff);
+            }
+        }
+    }
+
+    /// The stream that [`Output::Dial`] asked for is there.
+    pub fn handle_dialed(&mut self, now: Tick, line: LineId) {
+        let now = self.tick(now);
+        if !matches!(self.phase, Phase::Dialing(id) if id == line) {
+            return;
+        }
+        let seed = Seed::new(self.entropy.bytes());
+        let config = self.config.websocket.clone();
+        let ws = self
+            .upgrade()
+            .and_then(|request| Ok(WebSocket::client(request, config, seed, now)?));
+        match ws {
+            Ok(ws) => {
+                self.phase = Phase::Line(line);
+                self.lines.push(Line { id: line, ws });
+                self.pump();
+            }
+            Err(error) => {
+                self.outputs.push_back(Output::Close(line));
+                let words = alloc::format!("{error}");
+                self.ended(Ending::Protocol(words.into()), Verdict::Fatal);
+            }
+        }
+    }
+
+    /// It could not be had.
+    pub fn handle_dial_failed(&mut self, now: Tick, line: LineId, fault: Fault) {
+        self.tick(now);
+        if matches!(self.phase, Phase::Dialing(id) if id == line) {
+            let ending = Ending::Dial(fault);
+            let verdict = self.protocol.verdict(&ending);
+            self.ended(ending, verdict);
+        }
+    }
+
+    /// Bytes came; see [`WebSocket::handle_bytes`].
+    pub fn handle_bytes(&mut self, now: Tick, line: LineId, data: &mut [u8]) {
+        let now = self.tick(now);
+        if let Some(line) = self.line(line) {
+            line.ws.handle_bytes(now, data);
+            self.pump();
+        }
+    }
+
+    /// See [`WebSocket::take_fill`].
+    pub fn take_fill(&mut self, line: LineId) -> Option<Fill> {
+        self.line(line)?.ws.take_fill()
+    }
+
+    /// See [`WebSocket::handle_fill`].
+    pub fn handle_fill(&mut self, now: Tick, line: LineId, fill: Fill) {
+        let now = self.tick(now);
+        if let Some(line) = self.line(line) {
+            line.ws.handle_fill(now, fill);
+            self.pump();
+        }
+    }
+
+    /// The peer ended its direction of the stream.
+    pub fn handle_eof(&mut self, now: Tick, line: LineId) {
+        let now = self.tick(now);
+        if let Some(line) = self.line(line) {
+            line.ws.handle_eof(now);
+            self.pump();
+        }
+    }
+
+    /// The network or the system failed.
+    pub fn handle_fault(&mut self, now: Tick, line: LineId, fault: Fault) {
+        let now = self.tick(now);
+        if let Some(line) = self.line(line) {
+            line.ws.handle_fault(now, fault);
+            self.pump();
+        }
+    }
+
+    /// The kernel took the first `n` bytes of [`unsent`](Self::unsent).
+    pub fn transmitted(&mut self, now: Tick, line: LineId, n: usize) {
+        let now = self.tick(now);
+        if let Some(line) = self.line(line) {
+            line.ws.transmitted(now, n);
+            self.pump();
+        }
+    }
+
+    /// Time has passed. Calling it too early or too often is free.
+    pub fn handle_timeout(&mut self, now: Tick) {
+        let now = self.tick(now);
+        while let Some(&(deadline, id)) = self.deadlines.first() {
+            if deadline > now {
+                break;
+            }
+            self.queue.retain(|waiting| waiting.answer != Some(id));
+            self.answer(id, Err(RequestError::TimedOut));
+        }
+        if self.deadline <= now {
+            self.deadline = Tick::MAX;
+            self.break_off(Ending::TimedOut, Verdict::Backoff);
+        }
+        if matches!(self.phase, Phase::Waiting(due) if due <= now) && !self.suspended {
+            self.attempt();
+        }
+        if self.pong <= now {
+            self.pong = Tick::MAX;
+            self.break_off(Ending::Silent, Verdict::Backoff);
+        } else if self.ping <= now && !self.suspended {
+            self.ping = self.config.ping.map_or(Tick::MAX, |it| now + it.interval);
+            self.with_protocol(|protocol, cx| protocol.ping(cx));
+        }
+        if matches!(self.phase, Phase::Line(_)) && self.protocol.next_timeout() <= now {
+            self.with_protocol(|protocol, cx| protocol.handle_timeout(cx));
+        }
+        for line in &mut self.lines {
+            line.ws.handle_timeout(now);
+        }
+        self.pump();
+    }
+
+    // Outputs
+
+    /// What to do next; `None` until another input or command.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout).
+    pub fn next_timeout(&self) -> Option<Tick> {
+        if !self.outputs.is_empty() {
+            return Some(self.clock);
+        }
+        let waiting = match self.phase {
+            Phase::Waiting(due) if !self.suspended => due,
+            Phase::Idle | Phase::Token | Phase::Dialing(_) | Phase::Line(_) | Phase::Waiting(_) => {
+                Tick::MAX
+            }
+        };
+        let lines = self.lines.iter().filter_map(|line| line.ws.next_timeout());
+        let lines = lines.min().unwrap_or(Tick::MAX);
+        let protocol = match self.phase {
+            Phase::Line(_) => self.protocol.next_timeout(),
+            Phase::Idle | Phase::Token | Phase::Dialing(_) | Phase::Waiting(_) => Tick::MAX,
+        };
+        let ping = if self.suspended { Tick::MAX } else { self.ping };
+        let request = self.deadlines.first().map_or(Tick::MAX, |(due, _)| *due);
+        let queue = if self.queue.is_empty() || self.state != State::Authenticated {
+            Tick::MAX
+        } else if self.batch < Tick::MAX {
+            self.batch.max(self.allowed)
+        } else if self.allowed > self.clock {
+            self.allowed
+        } else {
+            Tick::MAX
+        };
+        let due = [
+            waiting,
+            lines,
+            protocol,
+            ping,
+            self.pong,
+            self.deadline,
+            request,
+            queue,
+        ]
+        .into_iter()
+        .min()
+        .unwrap_or(Tick::MAX);
+        (due < Tick::MAX).then_some(due)
+    }
+
+    /// Bytes to send, in order.
+    pub fn unsent(&self, line: LineId) -> impl Iterator<Item = &Bytes> {
+        let line = self.lines.iter().find(|other| other.id == line);
+        line.into_iter().flat_map(|line| line.ws.unsent())
+    }
+
+    // Getters
+
+    /// Where it stands.
+    pub const fn state(&self) -> State {
+        self.state
+    }
+
+    /// Figures so far.
+    pub fn stats(&self) -> ClientStats {
+        ClientStats {
+            queued: self.queue.len(),
+            uptime: self.since.map(|since| self.clock.since(since)),
+            ..self.stats
+        }
+    }
+
+    // Helpers
+
+    /// Notes the time; it never runs backwards.
+    fn tick(&mut self, now: Tick) -> Tick {
+        self.clock = self.clock.max(now);
+        self.clock
+    }
+
+    fn unix_ms(&self) -> u64 {
+        let ms = self.origin_ms + (self.clock.as_micros() / 1_000) as i64;
+        u64::try_from(ms).unwrap_or(0)
+    }
+
+    fn line(&mut self, id: LineId) -> Option<&mut Line> {
+        self.lines.iter_mut().find(|line| line.id == id)
+    }
+
+    /// The line that counts.
+    fn current(&mut self) -> Option<&mut Line> {
+        match self.phase {
+            Phase::Line(id) => self.line(id),
+            Phase::Idle | Phase::Token | Phase::Dialing(_) | Phase::Waiting(_) => None,
+        }
+    }
+
+    fn enter(&mut self, state: State) {
+        if self.state != state {
+            self.state = state;
+            self.outputs.push_back(Output::Event(Event::State(state)));
+        }
+    }
+
+    fn upgrade(&mut self) -> Result<crate::http::UpgradeRequest, ConfigError> {
+        let attempt = Attempt {
+            config: &self.config,
+            token: self.token.as_ref(),
+        };
+        self.protocol.upgrade(&attempt)
+    }
+
+    /// Begins an attempt.
+    fn attempt(&mut self) {
+        self.deadline = self.clock + self.config.connect_timeout;
+        if self.config.refresh {
+            self.phase = Phase::Token;
+            self.outputs.push_back(Output::Token);
+        } else {
+            self.dial();
+        }
+    }
+
+    fn dial(&mut self) {
+        match self.upgrade() {
+            Ok(request) => {
+                self.dialed = self.dialed.wrapping_add(1);
+                let line = LineId(self.dialed);
+                self.phase = Phase::Dialing(line);
+                let url = request.url();
+                self.outputs.push_back(Output::Dial(Dial {
+                    line,
+                    host: url.host().into(),
+                    port: url.port(),
+                    secure: url.secure(),
+                }));
+            }
+            Err(error) => {
+                let words = alloc::format!("{error}");
+                self.ended(Ending::Protocol(words.into()), Verdict::Fatal);
+            }
+        }
+    }
+
+    fn with_protocol(&mut self, work: impl FnOnce(&mut dyn Protocol, &mut Cx<'_>)) {
+        let unix_ms = self.unix_ms();
+        let mut cx = Cx {
+            now: self.clock,
+            unix_ms,
+            config: &self.config,
+            token: self.token.as_ref(),
+            entropy: &mut self.entropy,
+            acts: Vec::new(),
+        };
+        work(&mut *self.protocol, &mut cx);
+        let acts = cx.acts;
+        for act in acts {
+            self.act(act);
+        }
+    }
+
+    fn act(&mut self, act: Act) {
+        let now = self.clock;
+        match act {
+            Act::Send(message) => {
+                let Some(line) = self.current() else {
+                    return;
+                };
+                let len = message.len();
+                match line.ws.send(now, message) {
+                    Ok(()) => {
+                        self.stats.messages_sent += 1;
+                        self.stats.bytes_sent += len as u64;
+                    }
+                    // It is closing: nothing reaches the peer any more.
+                    Err(_) => self.lost(1),
+                }
+            }
+            Act::Ready => self.ready(),
+            Act::End(verdict, words) => self.break_off(Ending::Protocol(words), verdict),
+            Act::Heard(mut incoming) => {
+                incoming.subscriptions = self.wanted(&incoming);
+                if let (Some(ack), Phase::Line(line)) = (&mut incoming.ack, &self.phase) {
+                    ack.line = *line;
+                }
+                self.outputs
+                    .push_back(Output::Event(Event::Message(incoming)));
+            }
+            Act::Subscribed(channel) => self
+                .outputs
+                .push_back(Output::Event(Event::Subscribed(channel))),
+            Act::Refused(channel, words) => {
+                let event = Event::SubscriptionRefused(channel, words);
+                self.outputs.push_back(Output::Event(event));
+            }
+            Act::Authorize(channel, socket) => self
+                .outputs
+                .push_back(Output::Authorize { channel, socket }),
+            Act::Answered(id, answer) => self.answer(id, answer.map_err(RequestError::Refused)),
+            Act::ExpectPong => {
+                let timeout = self.config.ping.map_or(Duration::MAX, |ping| ping.timeout);
+                self.pong = self.pong.min(now + timeout);
+            }
+            Act::Pong(ms) => self.stats.latency = Some(Duration::from_millis(ms)),
+        }
+    }
+
+    /// In.
+    fn ready(&mut self) {
+        if self.state == State::Authenticated || !matches!(self.phase, Phase::Line(_)) {
+            return;
+        }
+        let now = self.clock;
+        self.deadline = Tick::MAX;
+        self.since = Some(now);
+        self.stats.connected_at = Some(self.unix_ms());
+        self.ping = self.config.ping.map_or(Tick::MAX, |it| now + it.interval);
+        self.enter(State::Authenticated);
+        let channels: BTreeSet<_> = self.subscriptions.values().cloned().collect();
+        for channel in channels {
+            self.with_protocol(|protocol, cx| protocol.subscribe(cx, &channel));
+        }
+    }
+
+    fn wanted(&self, incoming: &Incoming) -> Vec<SubscriptionId> {
+        let key = incoming.channel.as_ref().or(incoming.event.as_ref());
+        let key = key.map_or("", |key| key.as_str());
+        let matches = |channel: &str| {
+            channel == key
+                || channel
+                    .strip_suffix('*')
+                    .is_some_and(|start| key.starts_with(start))
+        };
+        let wanted = self.subscriptions.iter();
+        let wanted = wanted.filter(|(_, channel)| matches(channel));
+        wanted.map(|(&id, _)| id).collect()
+    }
+
+    fn say(&mut self, saying: Saying, priority: Priority, answer: Option<RequestId>) {
+        let bytes = saying.len();
+        let waiting = Waiting { saying, answer };
+        let gone: Vec<_> = self
+            .queue
+            .push(&self.config.queue, priority, bytes, waiting)
+            .collect();
+        self.lost(gone.len());
+        for id in gone.into_iter().filter_map(|waiting| waiting.answer) {
+            self.answer(id, Err(RequestError::Dropped));
+        }
+        if let Some(batch) = self.config.batch {
+            self.batch = self.batch.min(self.clock + batch);
+        }
+        self.pump();
+    }
+
+    fn lost(&mut self, messages: usize) {
+        if messages > 0 {
+            self.stats.dropped += messages as u64;
+            self.outputs
+                .push_back(Output::Event(Event::Dropped(messages)));
+        }
+    }
+
+    /// Says what waits, as far as it may go.
+    fn flush(&mut self) {
+        let now = self.clock;
+        if self.batch < Tick::MAX {
+            if now < self.batch && self.queue.bytes() < self.config.batch_bytes {
+                return;
+            }
+            self.batch = Tick::MAX;
+        }
+        while self.state == State::Authenticated
+            && let Some(line) = self.current()
+            && line.ws.is_open()
+            && line.ws.has_room()
+            && now >= self.allowed
+            && !self.queue.is_empty()
+        {
+            if let Some(limit) = &self.config.outbound
+                && let Err(later) = self.limiter.check(limit, now, 1)
+            {
+                self.allowed = now + later;
+                break;
+            }
+            let Some(Waiting { saying, answer }) = self.queue.pop() else {
+                break;
+            };
+            if let Some(request) = answer.and_then(|id| self.requests.get_mut(&id)) {
+                request.sent = true;
+            }
+            self.with_protocol(|protocol, cx| protocol.say(cx, &saying, answer));
+        }
+    }
+
+    fn answer(&mut self, id: RequestId, answer: Result<Json, RequestError>) {
+        if let Some(request) = self.requests.remove(&id) {
+            self.deadlines.remove(&(request.deadline, id));
+            self.outputs
+                .push_back(Output::Event(Event::Answered(id, answer)));
+        }
+    }
+
+    fn fail_requests(&mut self, which: impl Fn(&Request) -> bool) {
+        let failed = self.requests.iter();
+        let failed: Vec<_> = failed
+            .filter(|(_, request)| which(request))
+            .map(|(&id, _)| id)
+            .collect();
+        for id in failed {
+            self.answer(id, Err(RequestError::Disconnected));
+        }
+    }
+
+    /// Takes what the lines have to tell, until they have no more.
+    fn pump(&mut self) {
+        self.flush();
+        let mut at = 0;
+        while let Some(line) = self.lines.get_mut(at) {
+            let id = line.id;
+            match line.ws.poll_output() {
+                None => at += 1,
+                Some(InnerOutput::Transmit) => self.outputs.push_back(Output::Transmit(id)),
+                Some(InnerOutput::PauseRead) => self.outputs.push_back(Output::PauseRead(id)),
+                Some(InnerOutput::ResumeRead) => self.outputs.push_back(Output::ResumeRead(id)),
+                Some(InnerOutput::Shutdown) => self.outputs.push_back(Output::Shutdown(id)),
+                Some(InnerOutput::Close) => {
+                    self.outputs.push_back(Output::Close(id));
+                    self.lines.remove(at);
+                }
+                Some(InnerOutput::Event(event)) => {
+                    if matches!(self.phase, Phase::Line(current) if current == id) {
+                        self.told(event);
+                        self.flush();
+                        // What it led to may concern lines before this one.
+                        at = 0;
+                    }
+                }
+            }
+        }
+    }
+
+    fn told(&mut self, event: Inner) {
+        match event {
+            Inner::Open(opened) => {
+                self.enter(State::Connected);
+                let subprotocol = opened.agreed.subprotocol;
+                self.with_protocol(|protocol, cx| protocol.opened(cx, subprotocol.as_deref()));
+                if self.state == State::Connected {
+                    self.enter(State::Authenticating);
+                }
+            }
+            Inner::Message(message) => {
+                self.stats.messages_received += 1;
+                self.stats.bytes_received += message.len() as u64;
+                self.pong = Tick::MAX;
+                self.with_protocol(|protocol, cx| protocol.received(cx, message));
+            }
+            Inner::Closed(closed) => {
+                let ending = Ending::Closed(*closed);
+                let verdict = self.protocol.verdict(&ending);
+                self.ended(ending, verdict);
+            }
+            Inner::Drained
+            | Inner::Request(_)
+            | Inner::Part(_)
+            | Inner::Ping(_)
+            | Inner::Pong(_) => {}
+        }
+    }
+
+    /// Ends what is under way because of something that we noticed.
+    fn break_off(&mut self, ending: Ending, verdict: Verdict) {
+        if !matches!(self.phase, Phase::Idle | Phase::Waiting(_)) {
+            self.detach(CloseCode::GOING_AWAY, "");
+            self.ended(ending, verdict);
+        }
+    }
+
+    /// Leaves what is under way to its end, which counts no more.
+    fn detach(&mut self, code: CloseCode, reason: &str) {
+        let now = self.clock;
+        match self.phase {
+            Phase::Line(id) => {
+                if let Some(line) = self.line(id) {
+                    line.ws.close(now, code, reason);
+                }
+            }
+            Phase::Dialing(id) => self.outputs.push_back(Output::Close(id)),
+            Phase::Idle | Phase::Token | Phase::Waiting(_) => {}
+        }
+        self.phase = Phase::Idle;
+    }
+
+    /// A connection or an attempt is over: what now?
+    fn ended(&mut self, ending: Ending, verdict: Verdict) {
+        let now = self.clock;
+        self.phase = Phase::Idle;
+        self.deadline = Tick::MAX;
+        self.ping = Tick::MAX;
+        self.pong = Tick::MAX;
+        let since = self.since.take();
+        if since.is_some() {
+            self.stats.disconnected_at = Some(self.unix_ms());
+        }
+        self.outputs
+            .push_back(Output::Event(Event::Ended(ending, verdict)));
+        self.fail_requests(|request| request.sent);
+        let random = u64::from_le_bytes(self.entropy.bytes());
+        let wait = self.config.reconnect.as_ref().and_then(|backoff| {
+            if since.is_some_and(|since| now.since(since) >= backoff.stable_after) {
+                self.failures = 0;
+            }
+            let wait = backoff.wait(self.failures, random);
+            match verdict {
+                Verdict::Stay | Verdict::Fatal => None,
+                Verdict::Reauthenticate if !self.config.refresh => None,
+                // Not again and again: one that does not last is waited for.
+                Verdict::Now if self.failures == 0 => wait.map(|_| Duration::ZERO),
+                Verdict::After(least) => wait.map(|wait| wait.max(least)),
+                Verdict::Now | Verdict::Backoff | Verdict::Reauthenticate => wait,
+            }
+        });
+        match wait {
+            Some(wait) => {
+                self.failures = self.failures.saturating_add(1);
+                self.stats.reconnect_attempts += 1;
+                self.phase = Phase::Waiting(now + wait);
+                self.enter(State::Reconnecting);
+                let attempt = self.failures;
+                self.outputs
+                    .push_back(Output::Event(Event::Reconnecting { attempt, wait }));
+            }
+            None if verdict == Verdict::Stay => self.rest(State::Disconnected),
+            None if verdict != Verdict::Fatal
+                && since.is_some()
+                && self.config.reconnect.is_none() =>
+            {
+                self.rest(State::Disconnected);
+            }
+            None => self.rest(State::Error),
+        }
+    }
+
+    /// Nothing will be dialed: nobody waits any longer.
+    fn rest(&mut self, state: State) {
+        if self.since.take().is_some() {
+            self.stats.disconnected_at = Some(self.unix_ms());
+        }
+        self.phase = Phase::Idle;
+        self.deadline = Tick::MAX;
+        self.ping = Tick::MAX;
+        self.pong = Tick::MAX;
+        let waiting = self.queue.drain().count();
+        self.lost(waiting);
+        self.fail_requests(|_| true);
+        self.enter(state);
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("state", &self.state)
+            .field("phase", &self.phase)
+            .field("failures", &self.failures)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,30 @@
+//! The protocols of providers, one file each.
+
+mod echo;
+mod protocol_os;
+mod shared;
+
+use alloc::boxed::Box;
+
+use super::protocol::Protocol;
+
+/// Whose protocol a client speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Provider {
+    /// The manager of Protocol OS: JSON messages with a type, requests by id;
+    /// channels are sorted out on our side.
+    #[default]
+    Custom,
+    /// Messages as they are.
+    Echo,
+}
+
+impl Provider {
+    pub(super) fn protocol(self) -> Box<dyn Protocol> {
+        match self {
+            Self::Custom => Box::new(protocol_os::ProtocolOs::default()),
+            Self::Echo => Box::new(echo::Echo),
+        }
+    }
+}

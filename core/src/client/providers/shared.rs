@@ -1,0 +1,75 @@
+//! What providers have in common: where the token goes.
+
+use alloc::format;
+use alloc::string::String;
+
+use crate::http::UpgradeRequest;
+use crate::message::Message;
+
+use super::super::ConfigError;
+use super::super::config::Auth;
+use super::super::protocol::{Attempt, Cx};
+use super::super::template;
+
+/// The URL, subprotocols and headers that every provider can have.
+pub(super) fn upgrade(attempt: &Attempt<'_>) -> Result<UpgradeRequest, ConfigError> {
+    let config = attempt.config;
+    let token = || attempt.token.ok_or(ConfigError::NoToken);
+    let mut url = config.url.clone();
+    if let Auth::Query { name } = &config.auth {
+        let (url_without, fragment) = url.split_once('#').unwrap_or((&url, ""));
+        let joint = if url_without.contains('?') { '&' } else { '?' };
+        let token = percent_encode(token()?.reveal());
+        let fragment = if fragment.is_empty() {
+            String::new()
+        } else {
+            format!("#{fragment}")
+        };
+        url = format!(
+            "{url_without}{joint}{}={token}{fragment}",
+            percent_encode(name)
+        );
+    }
+    let mut request = UpgradeRequest::new(&url)?;
+    for subprotocol in &config.subprotocols {
+        request = request.subprotocol(subprotocol)?;
+    }
+    for (name, value) in &config.headers {
+        request = request.header(name, value.reveal())?;
+    }
+    match &config.auth {
+        Auth::None | Auth::Query { .. } => {}
+        Auth::FirstMessage { .. } => {
+            token()?;
+        }
+        Auth::Subprotocol => request = request.subprotocol(token()?.reveal())?,
+        Auth::Header { name, prefix } => {
+            request = request.header(name, &format!("{prefix}{}", token()?.reveal()))?;
+        }
+    }
+    Ok(request)
+}
+
+/// As `encodeURIComponent` does.
+pub(super) fn percent_encode(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' => out.push(char::from(byte)),
+            b'-' | b'_' | b'.' | b'!' | b'~' | b'*' | b'\'' | b'(' | b')' => {
+                out.push(char::from(byte));
+            }
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
+/// The first message, where that is how we say who we are.
+pub(super) fn first_message(cx: &Cx<'_>) -> Option<Message> {
+    let Auth::FirstMessage { kind, template } = &cx.config.auth else {
+        return None;
+    };
+    let token = cx.token.map_or("", |token| token.reveal());
+    Some(template::fill(template, kind, token))
+}

@@ -1,0 +1,165 @@
+//! What waits to be said, by priority.
+
+use alloc::collections::BTreeMap;
+use core::cmp::Reverse;
+
+use super::config::QueueConfig;
+
+/// What goes first when several messages wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Priority {
+    /// The first to be dropped.
+    Low,
+    /// Most messages.
+    #[default]
+    Normal,
+    /// The first to go.
+    High,
+}
+
+/// A bounded queue: the highest priority first, of one priority the oldest.
+#[derive(Debug)]
+pub(super) struct Queue<T> {
+    entries: BTreeMap<(Reverse<Priority>, u64), (usize, T)>,
+    serial: u64,
+    bytes: usize,
+}
+
+impl<T> Default for Queue<T> {
+    fn default() -> Self {
+        Self {
+            entries: BTreeMap::new(),
+            serial: 0,
+            bytes: 0,
+        }
+    }
+}
+
+impl<T> Queue<T> {
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Adds one, and gives what had to go for it: the oldest of what is less
+    /// urgent or as urgent, or itself where all that waits is more urgent.
+    pub(super) fn push(
+        &mut self,
+        config: &QueueConfig,
+        priority: Priority,
+        bytes: usize,
+        value: T,
+    ) -> impl Iterator<Item = T> {
+        let mut gone = alloc::vec::Vec::new();
+        self.serial += 1;
+        self.bytes += bytes;
+        let key = (Reverse(priority), self.serial);
+        self.entries.insert(key, (bytes, value));
+        while self.entries.len() > config.max_messages || self.bytes > config.max_bytes {
+            let Some((&(least, _), _)) = self.entries.last_key_value() else {
+                break;
+            };
+            let mut class = self.entries.range((least, 0)..=(least, u64::MAX));
+            let Some(oldest) = class.next().map(|(&key, _)| key) else {
+                break;
+            };
+            if let Some((bytes, value)) = self.entries.remove(&oldest) {
+                self.bytes -= bytes;
+                gone.push(value);
+            }
+        }
+        gone.into_iter()
+    }
+
+    pub(super) fn pop(&mut self) -> Option<T> {
+        let (_, (bytes, value)) = self.entries.pop_first()?;
+        self.bytes -= bytes;
+        Some(value)
+    }
+
+    /// Takes out those that are not to go any more.
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) {
+        let bytes = &mut self.bytes;
+        self.entries.retain(|_, (size, value)| {
+            let keep = keep(value);
+            *bytes -= if keep { 0 } else { *size };
+            keep
+        });
+    }
+
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = T> + use<T> {
+        self.bytes = 0;
+        core::mem::take(&mut self.entries)
+            .into_values()
+            .map(|(_, value)| value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+    use proptest::prelude::*;
+
+    #[derive(Clone, Copy, Debug)]
+    enum Op {
+        Push(Priority, usize),
+        Pop,
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        let priority = prop_oneof![
+            Just(Priority::Low),
+            Just(Priority::Normal),
+            Just(Priority::High)
+        ];
+        prop_oneof![
+            3 => (priority, 0_usize..40).prop_map(|(priority, bytes)| Op::Push(priority, bytes)),
+            1 => Just(Op::Pop),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_queue_is_what_a_plain_list_says(
+            ops in prop::collection::vec(op(), 0..200),
+            max_messages in 0_usize..12,
+            max_bytes in 0_usize..200,
+        ) {
+            let config = QueueConfig { max_messages, max_bytes };
+            let mut queue = Queue::default();
+            let mut list: Vec<(Priority, usize, usize)> = Vec::new();
+            for (n, op) in ops.into_iter().enumerate() {
+                match op {
+                    Op::Push(priority, bytes) => {
+                        let gone: Vec<usize> = queue.push(&config, priority, bytes, n).collect();
+                        list.push((priority, bytes, n));
+                        let mut expected = Vec::new();
+                        while list.len() > max_messages
+                            || list.iter().map(|entry| entry.1).sum::<usize>() > max_bytes
+                        {
+                            let least = list.iter().map(|entry| entry.0).min().expect("some");
+                            let at = list.iter().position(|entry| entry.0 == least).expect("it");
+                            expected.push(list.remove(at).2);
+                        }
+                        prop_assert_eq!(gone, expected);
+                    }
+                    Op::Pop => {
+                        let best = list.iter().map(|entry| entry.0).max();
+                        let at = list.iter().position(|entry| Some(entry.0) == best);
+                        prop_assert_eq!(queue.pop(), at.map(|at| list.remove(at).2));
+                    }
+                }
+                prop_assert_eq!(queue.len(), list.len());
+                prop_assert_eq!(queue.bytes(), list.iter().map(|entry| entry.1).sum::<usize>());
+            }
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! What a client does about the end of a connection or of an attempt.
+
+use core::fmt;
+use core::time::Duration;
+
+use crate::code::CloseCode;
+use crate::error::Fault;
+use crate::http::Response;
+use crate::message::Utf8Bytes;
+use crate::websocket::{Cause, Closed, Deadline};
+
+/// What to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Dial again, without a wait.
+    Now,
+    /// Dial again after the wait of the [`Backoff`](super::Backoff).
+    Backoff,
+    /// Dial again, not before this has passed; the peer said so.
+    After(Duration),
+    /// Ask for a new token first, then as with a backoff; without a hook that
+    /// gives tokens it is fatal, since the same one would be refused again.
+    Reauthenticate,
+    /// It was meant to end: stay disconnected.
+    Stay,
+    /// It cannot get better by itself: give up.
+    Fatal,
+}
+
+/// How a connection, or an attempt to get one, ended.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Ending {
+    /// The WebSocket ended, or its handshake failed.
+    Closed(Closed),
+    /// No stream to the host came about.
+    Dial(Fault),
+    /// It was not connected, or not authenticated, in time.
+    TimedOut,
+    /// The peer's protocol refused us or said goodbye, in its words.
+    Protocol(Utf8Bytes),
+    /// Neither pong nor anything else came in time.
+    Silent,
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed(closed) => closed.fmt(f),
+            Self::Dial(fault) => fault.fmt(f),
+            Self::TimedOut => f.write_str("the connection was not ready in time"),
+            Self::Protocol(words) => f.write_str(words),
+            Self::Silent => f.write_str("the peer answered no ping"),
+        }
+    }
+}
+
+impl core::error::Error for Ending {}
+
+impl Ending {
+    /// The close code: the peer's, or 1006 where none came.
+    pub const fn code(&self) -> CloseCode {
+        match self {
+            Self::Closed(closed) => closed.code,
+            Self::Dial(_) | Self::TimedOut | Self::Protocol(_) | Self::Silent => {
+                CloseCode::ABNORMAL
+            }
+        }
+    }
+
+    /// Whether both ends exchanged close frames (PO-16).
+    pub fn was_clean(&self) -> bool {
+        matches!(self, Self::Closed(closed) if closed.is_clean())
+    }
+
+    /// What to do about it where the provider does not know better.
+    pub fn verdict(&self) -> Verdict {
+        match self {
+            Self::Closed(closed) => of_closed(closed),
+            Self::Dial(_) | Self::TimedOut | Self::Protocol(_) | Self::Silent => Verdict::Backoff,
+        }
+    }
+}
+
+fn of_closed(closed: &Closed) -> Verdict {
+    match &closed.cause {
+        Cause::Peer | Cause::Local => of_code(closed.code),
+        Cause::Refused(response) => of_response(response),
+        // The server does not speak the protocol, or we do not: it will not
+        // learn by being asked again.
+        Cause::Violation(_) | Cause::Handshake(_) | Cause::Head(_) | Cause::Answered(_) => {
+            Verdict::Fatal
+        }
+        Cause::Timeout(
+            Deadline::Handshake
+            | Deadline::Pong
+            | Deadline::Idle
+            | Deadline::Close
+            | Deadline::Write,
+        )
+        | Cause::Eof
+        | Cause::Fault(_) => Verdict::Backoff,
+        #[cfg(feature = "tls")]
+        Cause::Tls(error) if error.is_untrusted() => Verdict::Fatal,
+        #[cfg(feature = "tls")]
+        Cause::Tls(_) => Verdict::Backoff,
+    }
+}
+
+/// PO-58, the IANA registry of close codes, and RFC 6455 §7.4.
+fn of_code(code: CloseCode) -> Verdict {
+    match u16::from(code) {
+        1000 => Verdict::Stay,
+        // Bugs of one of the two: the next connection would meet them again.
+        1002 | 1003 | 1007 | 1010 => Verdict::Fatal,
+        // The second is "Unauthorized".
+        1008 | 3000 => Verdict::Reauthenticate,
+        // "Forbidden".
+        3003 => Verdict::Fatal,
+        _ => Verdict::Backoff,
+    }
+}
+
+fn of_response(response: &Response) -> Verdict {
+    let later = response
+        .headers()
+        .get("retry-after")
+        .and_then(|seconds| seconds.trim().parse().ok())
+        .map_or(Verdict::Backoff, |seconds| {
+            Verdict::After(Duration::from_secs(seconds))
+        });
+    match response.status() {
+        401 => Verdict::Reauthenticate,
+        408 | 425 | 429 | 500..=599 => later,
+        _ => Verdict::Fatal,
+    }
+}

@@ -1,0 +1,801 @@
+//! The client machine against a server's WebSocket machine that follows a
+//! script: states, waits, queue, requests, tokens.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use smartsocket_core::client::{
+    Auth, Backoff, ClientConfig, Dial, Ending, Event, Jitter, LineId, Output, Payload, Priority,
+    Provider, RequestError, RequestId, Secret, State, Verdict,
+};
+use smartsocket_core::websocket::{self, Decision};
+use smartsocket_core::{Client, CloseCode, Config, Fault, Json, Message, Seed, Tick, WebSocket};
+
+const UNIX_MS: u64 = 1_700_000_000_000;
+
+/// A client, the host it dials, and a clock.
+struct World {
+    client: Client,
+    now: Tick,
+    /// What was asked for and not answered.
+    dial: Option<Dial>,
+    token: bool,
+    server: Option<(LineId, WebSocket)>,
+    events: Vec<Event>,
+    /// What the server received.
+    received: Vec<String>,
+    requests: Vec<String>,
+    /// How the server answers an upgrade.
+    refuse: Option<u16>,
+}
+
+fn config() -> ClientConfig {
+    let mut config = ClientConfig::new("ws://example.com/live");
+    config.ping = None;
+    config.reconnect = Some(Backoff {
+        jitter: Jitter::NONE,
+        ..Backoff::default()
+    });
+    config
+}
+
+fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+impl World {
+    fn new(config: ClientConfig) -> Self {
+        let now = Tick::ZERO;
+        let seed = Seed::new([3; 32]);
+        let client = Client::new(Provider::Custom, config, seed, now, UNIX_MS);
+        Self {
+            client: client.expect("a configuration"),
+            now,
+            dial: None,
+            token: false,
+            server: None,
+            events: Vec::new(),
+            received: Vec::new(),
+            requests: Vec::new(),
+            refuse: None,
+        }
+    }
+
+    /// Connected, with what happened so far forgotten.
+    fn open(config: ClientConfig) -> Self {
+        let mut world = Self::new(config);
+        world.client.connect(world.now);
+        world.answer_dial();
+        assert_eq!(world.client.state(), State::Authenticated);
+        world.events.clear();
+        world.received.clear();
+        world
+    }
+
+    /// The host takes the dialed stream, and bytes go until none are left.
+    fn answer_dial(&mut self) {
+        self.run();
+        let dial = self.dial.take().expect("a dial");
+        let config = Config {
+            decide: true,
+            ..Config::default()
+        };
+        let server = WebSocket::server(config, Seed::new([9; 32]), self.now);
+        self.server = Some((dial.line, server));
+        self.client.handle_dialed(self.now, dial.line);
+        self.run();
+    }
+
+    fn run(&mut self) {
+        loop {
+            let mut idle = true;
+            while let Some(output) = self.client.poll_output() {
+                idle = false;
+                match output {
+                    Output::Dial(dial) => self.dial = Some(dial),
+                    Output::Token => self.token = true,
+                    Output::Event(event) => self.events.push(event),
+                    Output::Transmit(line) => {
+                        let unsent = self.client.unsent(line);
+                        let mut bytes: Vec<u8> = unsent.flat_map(|bytes| bytes.to_vec()).collect();
+                        self.client.transmitted(self.now, line, bytes.len());
+                        if let Some((of, server)) = &mut self.server
+                            && *of == line
+                        {
+                            server.handle_bytes(self.now, &mut bytes);
+                        }
+                    }
+                    Output::Shutdown(line) => {
+                        if let Some((of, server)) = &mut self.server
+                            && *of == line
+                        {
+                            server.handle_eof(self.now);
+                        }
+                    }
+                    Output::Close(line) => {
+                        if self.dial.as_ref().is_some_and(|dial| dial.line == line) {
+                            self.dial = None;
+                        }
+                        if let Some((of, server)) = &mut self.server
+                            && *of == line
+                        {
+                            server.handle_fault(self.now, Fault::Reset);
+                        }
+                    }
+                    Output::PauseRead(_) | Output::ResumeRead(_) | Output::Authorize { .. } => {}
+                }
+            }
+            if let Some((line, server)) = &mut self.server {
+                while let Some(output) = server.poll_output() {
+                    idle = false;
+                    match output {
+                        websocket::Output::Transmit => {
+                            let unsent = server.unsent();
+                            let mut bytes: Vec<u8> =
+                                unsent.flat_map(|bytes| bytes.to_vec()).collect();
+                            server.transmitted(self.now, bytes.len());
+                            self.client.handle_bytes(self.now, *line, &mut bytes);
+                        }
+                        websocket::Output::Event(websocket::Event::Message(message)) => {
+                            let text = message.as_text().expect("text");
+                            self.received.push(text.to_owned());
+                        }
+                        websocket::Output::Event(websocket::Event::Request(ticket)) => {
+                            self.requests.push(ticket.request().target().to_owned());
+                            let decision: Decision = match self.refuse {
+                                None => ticket.accept(websocket::Accept::default()),
+                                Some(status) => {
+                                    ticket.respond(smartsocket_core::http::Response::new(status))
+                                }
+                            };
+                            server.decide(self.now, decision);
+                        }
+                        websocket::Output::Shutdown => {
+                            self.client.handle_eof(self.now, *line);
+                        }
+                        websocket::Output::Event(_)
+                        | websocket::Output::PauseRead
+                        | websocket::Output::ResumeRead
+                        | websocket::Output::Close => {}
+                    }
+                }
+            }
+            if idle {
+                return;
+            }
+        }
+    }
+
+    fn say(&mut self, text: &str) {
+        let now = self.now;
+        let (_, server) = self.server.as_mut().expect("a server");
+        server.send(now, Message::text(text)).expect("open");
+        self.run();
+    }
+
+    fn close(&mut self, code: u16) {
+        let now = self.now;
+        let (_, server) = self.server.as_mut().expect("a server");
+        server.close(now, CloseCode::from(code), "");
+        self.run();
+    }
+
+    fn drop_line(&mut self) {
+        let (line, _) = self.server.take().expect("a server");
+        self.client.handle_fault(self.now, line, Fault::Reset);
+        self.run();
+    }
+
+    fn fail_dial(&mut self) {
+        let dial = self.dial.take().expect("a dial");
+        let now = self.now;
+        self.client
+            .handle_dial_failed(now, dial.line, Fault::Refused);
+        self.run();
+    }
+
+    fn pass(&mut self, time: Duration) {
+        let until = self.now + time;
+        while let Some(due) = self.client.next_timeout().filter(|due| *due <= until) {
+            self.now = self.now.max(due);
+            self.client.handle_timeout(self.now);
+            self.run();
+        }
+        self.now = until;
+        self.client.handle_timeout(self.now);
+        self.run();
+    }
+
+    fn states(&mut self) -> Vec<State> {
+        let states = self.events.iter().filter_map(|event| match event {
+            Event::State(state) => Some(*state),
+            _ => None,
+        });
+        let states = states.collect();
+        self.events.clear();
+        states
+    }
+
+    fn verdict(&self) -> Option<Verdict> {
+        self.events.iter().rev().find_map(|event| match event {
+            Event::Ended(_, verdict) => Some(*verdict),
+            _ => None,
+        })
+    }
+
+    fn answers(&mut self) -> Vec<(RequestId, Result<Json, RequestError>)> {
+        let mut answers = Vec::new();
+        self.events.retain(|event| match event {
+            Event::Answered(id, answer) => {
+                answers.push((*id, answer.clone()));
+                false
+            }
+            _ => true,
+        });
+        answers
+    }
+}
+
+/// PO-51 to PO-55, PO-18.
+#[test]
+fn a_client_passes_through_its_states() {
+    let mut world = World::new(config());
+    assert_eq!(world.client.state(), State::Disconnected);
+    world.client.connect(world.now);
+    world.run();
+    let dial = world.dial.clone().expect("a dial");
+    assert_eq!((dial.host.as_str(), dial.port), ("example.com", 80));
+    world.answer_dial();
+    let states = [State::Connecting, State::Connected, State::Authenticated];
+    assert_eq!(world.states(), states);
+    world
+        .client
+        .disconnect(world.now, CloseCode::NORMAL, "User logged out");
+    world.run();
+    assert_eq!(world.states(), [State::Disconnected]);
+    world.pass(seconds(3_600));
+    assert!(world.dial.is_none(), "disconnect() ends it for good");
+}
+
+/// PO-28 to PO-31.
+#[test]
+fn a_token_goes_where_it_should() {
+    let cases = [
+        (Auth::query(), "/live?token=a%20b%2F%26", None),
+        (
+            Auth::first_message(),
+            "/live",
+            Some(r#"{"type":"authenticate","token":"a b/&"}"#),
+        ),
+        (Auth::None, "/live", None),
+        (Auth::bearer(), "/live", None),
+    ];
+    for (auth, target, first) in cases {
+        let mut config = config();
+        config.auth = auth;
+        config.token = Some(Secret::from("a b/&"));
+        let mut world = World::new(config);
+        world.client.connect(world.now);
+        world.answer_dial();
+        assert_eq!(world.requests, [target]);
+        assert_eq!(world.received.first().map(String::as_str), first);
+        assert!(!format!("{:?}", world.client).contains("a b"));
+    }
+}
+
+#[test]
+fn a_token_that_is_missing_is_an_error_at_once() {
+    for auth in [
+        Auth::query(),
+        Auth::first_message(),
+        Auth::Subprotocol,
+        Auth::bearer(),
+    ] {
+        let mut config = config();
+        config.auth = auth;
+        let seed = Seed::new([1; 32]);
+        let client = Client::new(Provider::Custom, config, seed, Tick::ZERO, UNIX_MS);
+        assert!(client.is_err());
+    }
+}
+
+/// PO-62: 1, 2, 4 s; the row ends after a stable time only.
+#[test]
+fn a_lost_connection_is_dialed_again_after_growing_waits() {
+    let mut world = World::open(config());
+    world.drop_line();
+    assert_eq!(world.verdict(), Some(Verdict::Backoff));
+    assert_eq!(world.client.state(), State::Reconnecting);
+    for wait in [1, 2, 4, 8, 16, 30, 30] {
+        world.pass(seconds(wait) - Duration::from_millis(1));
+        assert!(world.dial.is_none(), "{wait} s are not over");
+        world.pass(Duration::from_millis(1));
+        world.fail_dial();
+    }
+    world.pass(seconds(30));
+    world.answer_dial();
+    assert_eq!(world.client.state(), State::Authenticated);
+    // It does not last: the row goes on.
+    world.pass(seconds(1));
+    world.drop_line();
+    world.pass(seconds(29));
+    assert!(world.dial.is_none());
+    world.pass(seconds(1));
+    world.answer_dial();
+    // It lasts: the first wait again.
+    world.pass(seconds(10));
+    world.drop_line();
+    world.pass(seconds(1));
+    assert!(world.dial.is_some());
+    assert_eq!(world.client.stats().reconnect_attempts, 10);
+}
+
+/// SS-63, SS-85, PO-12.
+#[test]
+fn after_so_many_failures_it_gives_up() {
+    let mut config = config();
+    config.reconnect = Some(Backoff {
+        max_attempts: 3,
+        jitter: Jitter::NONE,
+        ..Backoff::default()
+    });
+    let mut world = World::open(config);
+    world.drop_line();
+    for _ in 0..3 {
+        world.pass(seconds(30));
+        world.fail_dial();
+    }
+    assert_eq!(world.client.state(), State::Error);
+    world.pass(seconds(3_600));
+    assert!(world.dial.is_none());
+    // A new beginning has all attempts again.
+    world.client.connect(world.now);
+    world.answer_dial();
+    assert_eq!(world.client.state(), State::Authenticated);
+}
+
+/// PO-58, row by row.
+#[test]
+fn close_codes_decide() {
+    let rows = [
+        (1000, Verdict::Stay, State::Disconnected),
+        (1001, Verdict::Backoff, State::Reconnecting),
+        (1002, Verdict::Fatal, State::Error),
+        (1003, Verdict::Fatal, State::Error),
+        (1007, Verdict::Fatal, State::Error),
+        (1008, Verdict::Reauthenticate, State::Error),
+        (1009, Verdict::Backoff, State::Reconnecting),
+        (1010, Verdict::Fatal, State::Error),
+        (1011, Verdict::Backoff, State::Reconnecting),
+        (1012, Verdict::Backoff, State::Reconnecting),
+        (1013, Verdict::Backoff, State::Reconnecting),
+        (1014, Verdict::Backoff, State::Reconnecting),
+        (3000, Verdict::Reauthenticate, State::Error),
+        (3003, Verdict::Fatal, State::Error),
+        (4000, Verdict::Backoff, State::Reconnecting),
+    ];
+    for (code, verdict, state) in rows {
+        let mut world = World::open(config());
+        world.close(code);
+        assert_eq!(world.verdict(), Some(verdict), "{code}");
+        assert_eq!(world.client.state(), state, "{code}");
+    }
+}
+
+#[test]
+fn http_answers_decide() {
+    let rows = [
+        (301, Verdict::Fatal),
+        (400, Verdict::Fatal),
+        (401, Verdict::Reauthenticate),
+        (403, Verdict::Fatal),
+        (404, Verdict::Fatal),
+        (408, Verdict::Backoff),
+        (429, Verdict::Backoff),
+        (500, Verdict::Backoff),
+        (503, Verdict::Backoff),
+    ];
+    for (status, verdict) in rows {
+        let mut world = World::new(config());
+        world.refuse = Some(status);
+        world.client.connect(world.now);
+        world.answer_dial();
+        assert_eq!(world.verdict(), Some(verdict), "{status}");
+    }
+}
+
+/// PO-71, and that a refused token is not tried again.
+#[test]
+fn each_attempt_asks_the_hook_for_a_token() {
+    let mut config = config();
+    config.auth = Auth::query();
+    config.refresh = true;
+    let mut world = World::new(config);
+    world.client.connect(world.now);
+    world.run();
+    assert!(std::mem::take(&mut world.token) && world.dial.is_none());
+    world
+        .client
+        .handle_token(world.now, Some(Secret::from("one")));
+    world.answer_dial();
+    world.close(1008);
+    assert_eq!(world.client.state(), State::Reconnecting);
+    world.pass(seconds(1));
+    assert!(std::mem::take(&mut world.token) && world.dial.is_none());
+    world
+        .client
+        .handle_token(world.now, Some(Secret::from("two")));
+    world.answer_dial();
+    assert_eq!(world.requests, ["/live?token=one", "/live?token=two"]);
+    // None to be had: as if the attempt had failed.
+    world.drop_line();
+    world.pass(seconds(2));
+    world.client.handle_token(world.now, None);
+    world.run();
+    assert_eq!(world.client.state(), State::Reconnecting);
+    // A hook that never answers does not hold it for ever.
+    world.token = false;
+    world.pass(seconds(4));
+    assert!(world.token);
+    world.pass(seconds(30));
+    assert!(matches!(
+        world.events.iter().rev().find_map(|event| match event {
+            Event::Ended(ending, _) => Some(ending),
+            _ => None,
+        }),
+        Some(Ending::TimedOut)
+    ));
+}
+
+/// PO-75: by priority, then by age; once each.
+#[test]
+fn what_was_said_while_away_goes_once_it_is_back() {
+    let mut world = World::open(config());
+    world.drop_line();
+    let now = world.now;
+    let words = [
+        ("a", Priority::Low),
+        ("b", Priority::Normal),
+        ("c", Priority::High),
+        ("d", Priority::Normal),
+    ];
+    for (word, priority) in words {
+        world.client.send(now, Message::text(word), priority);
+    }
+    assert_eq!(world.client.stats().queued, 4);
+    world.pass(seconds(1));
+    world.answer_dial();
+    assert_eq!(world.received, ["c", "b", "d", "a"]);
+    assert_eq!(world.client.stats().queued, 0);
+    world.received.clear();
+    world.drop_line();
+    world.pass(seconds(2));
+    world.answer_dial();
+    assert!(world.received.is_empty());
+}
+
+#[test]
+fn a_queue_keeps_its_bounds_and_counts_what_it_drops() {
+    let mut config = config();
+    config.queue.max_messages = 2;
+    let mut world = World::new(config);
+    for word in ["a", "b", "c"] {
+        world
+            .client
+            .send(world.now, Message::text(word), Priority::Normal);
+    }
+    let id = world.client.request(world.now, None, "getUser", None, None);
+    world
+        .client
+        .send(world.now, Message::text("d"), Priority::High);
+    world
+        .client
+        .send(world.now, Message::text("e"), Priority::High);
+    world.run();
+    assert_eq!(world.client.stats().dropped, 4);
+    assert_eq!(world.answers(), [(id, Err(RequestError::Dropped))]);
+    world.client.connect(world.now);
+    world.answer_dial();
+    assert_eq!(world.received, ["d", "e"]);
+}
+
+/// PO-46, PO-74 and wire.md §4.2.
+#[test]
+fn requests_are_answered_by_id() {
+    let mut world = World::open(config());
+    let data = Json::parse(r#"{"id":"123"}"#).expect("JSON");
+    let (now, ask) = (world.now, |world: &mut World, data: &Json| {
+        let data = Some(data.clone());
+        world.client.request(world.now, None, "getUser", data, None)
+    });
+    let first = ask(&mut world, &data);
+    let second = ask(&mut world, &data);
+    let third = ask(&mut world, &data);
+    world.run();
+    let ids: Vec<String> = world
+        .received
+        .iter()
+        .map(|text| {
+            let value: serde_json::Value = serde_json::from_str(text).expect("JSON");
+            let id = value["id"].as_str().expect("an id").to_owned();
+            let expected = format!(
+                r#"{{"type":"getUser","id":"{id}","payload":{{"id":"123"}},"timestamp":{UNIX_MS}}}"#
+            );
+            assert_eq!(*text, expected);
+            id
+        })
+        .collect();
+    world.say(&format!(
+        r#"{{"type":"error","id":"{}","payload":{{"message":"no"}}}}"#,
+        ids[1]
+    ));
+    world.say(&format!(r#"{{"id":"{}","payload":[1, 2]}}"#, ids[0]));
+    let answer = Json::parse("[1, 2]").expect("JSON");
+    assert_eq!(
+        world.answers(),
+        [
+            (second, Err(RequestError::Refused("no".into()))),
+            (first, Ok(answer)),
+        ]
+    );
+    world.pass(seconds(30));
+    assert_eq!(world.answers(), [(third, Err(RequestError::TimedOut))]);
+    // An answer that comes late is a message like others.
+    world.say(&format!(r#"{{"id":"{}","payload":1}}"#, ids[2]));
+    assert!(world.answers().is_empty());
+    // The line is lost: nobody knows what became of it.
+    let fourth = ask(&mut world, &data);
+    world.run();
+    world.drop_line();
+    assert_eq!(world.answers(), [(fourth, Err(RequestError::Disconnected))]);
+    assert!(world.now > now);
+}
+
+/// PO-45, PO-49 and wire.md §4.2: channel, else type; `*` is everything.
+#[test]
+fn messages_find_their_subscribers() {
+    let mut world = World::open(config());
+    let chat = world.client.subscribe(world.now, "chat");
+    let every = world.client.subscribe(world.now, "*");
+    let some = world.client.subscribe(world.now, "ch*");
+    let heard = |world: &mut World, text: &str| {
+        world.say(text);
+        let found = world.events.drain(..).find_map(|event| match event {
+            Event::Message(incoming) => Some(incoming),
+            _ => None,
+        });
+        found.expect("a message")
+    };
+    let text = r#"{"type":"publish","channel":"chat","payload":{"text":"Hello!"}}"#;
+    let incoming = heard(&mut world, text);
+    assert_eq!(incoming.subscriptions, [chat, every, some]);
+    assert_eq!(incoming.channel.as_deref(), Some("chat"));
+    assert_eq!(
+        incoming.data,
+        Payload::Json(Json::parse(text).expect("JSON"))
+    );
+    let incoming = heard(&mut world, r#"{"type":"chess"}"#);
+    assert_eq!(incoming.subscriptions, [every, some]);
+    let incoming = heard(&mut world, "plain text");
+    assert_eq!(incoming.subscriptions, [every]);
+    assert!(world.client.unsubscribe(world.now, chat));
+    assert!(!world.client.unsubscribe(world.now, chat));
+    let incoming = heard(&mut world, text);
+    assert_eq!(incoming.subscriptions, [every, some]);
+}
+
+/// PO-59 to PO-61 and wire.md §4.1.
+#[test]
+fn pings_go_out_and_silence_ends_the_connection() {
+    let mut config = config();
+    config.ping = Some(smartsocket_core::client::Ping::default());
+    let mut world = World::open(config);
+    world.pass(seconds(30));
+    let ping: serde_json::Value = serde_json::from_str(&world.received[0]).expect("JSON");
+    assert_eq!(ping["type"], "ping");
+    let sent = UNIX_MS + 30_000;
+    assert_eq!(ping["timestamp"], sent);
+    world.pass(Duration::from_millis(40));
+    world.say(&format!(
+        r#"{{"type":"pong","id":{},"timestamp":{sent}}}"#,
+        ping["id"]
+    ));
+    let latency = world.client.stats().latency;
+    assert_eq!(latency, Some(Duration::from_millis(40)));
+    assert!(
+        !world
+            .events
+            .iter()
+            .any(|event| matches!(event, Event::Message(_)))
+    );
+    // The server asks too, and gets its fields back.
+    world.received.clear();
+    world.say(r#"{"type":"ping","id":"x","timestamp":5}"#);
+    assert_eq!(
+        world.received,
+        [r#"{"type":"pong","id":"x","timestamp":5}"#]
+    );
+    // Silence.
+    world.pass(seconds(30));
+    assert_eq!(world.client.state(), State::Authenticated);
+    world.pass(seconds(5));
+    assert_eq!(world.client.state(), State::Reconnecting);
+    assert!(matches!(
+        world.events.iter().find_map(|event| match event {
+            Event::Ended(ending, _) => Some(ending),
+            _ => None,
+        }),
+        Some(Ending::Silent)
+    ));
+}
+
+/// PO-69.
+#[test]
+fn a_suspended_client_rests_until_it_is_resumed() {
+    let mut world = World::open(config());
+    world.client.suspend(world.now);
+    world.drop_line();
+    world.pass(seconds(3_600));
+    assert!(world.dial.is_none());
+    world.client.resume(world.now);
+    world.answer_dial();
+    assert_eq!(world.client.state(), State::Authenticated);
+}
+
+/// PO-77 and the limits of providers.
+#[test]
+fn small_messages_wait_for_company_and_a_limit_is_kept() {
+    let mut config = config();
+    config.batch = Some(Duration::from_millis(20));
+    let mut world = World::open(config);
+    for n in 0..3 {
+        let text = Message::text(format!("{n}"));
+        world.client.send(world.now, text, Priority::Normal);
+        world.run();
+    }
+    assert!(world.received.is_empty());
+    world.pass(Duration::from_millis(20));
+    assert_eq!(world.received, ["0", "1", "2"]);
+
+    let mut config = self::config();
+    config.outbound = Some(smartsocket_core::RateLimit::new(5, seconds(1)));
+    let mut world = World::open(config);
+    for n in 0..12 {
+        let text = Message::text(format!("{n}"));
+        world.client.send(world.now, text, Priority::Normal);
+    }
+    world.run();
+    assert_eq!(world.received.len(), 5);
+    world.pass(seconds(30));
+    assert_eq!(world.received.len(), 12);
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Connect,
+    Disconnect,
+    Dialed,
+    DialFailed,
+    Token(bool),
+    Drop,
+    Close(u16),
+    Say(u8),
+    Send,
+    Request,
+    Subscribe,
+    Suspend,
+    Resume,
+    Pass(u64),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        1 => Just(Op::Connect),
+        1 => Just(Op::Disconnect),
+        4 => Just(Op::Dialed),
+        1 => Just(Op::DialFailed),
+        1 => any::<bool>().prop_map(Op::Token),
+        1 => Just(Op::Drop),
+        1 => prop::sample::select(vec![1000_u16, 1001, 1008, 1012, 3003, 4321]).prop_map(Op::Close),
+        1 => (0_u8..4).prop_map(Op::Say),
+        2 => Just(Op::Send),
+        2 => Just(Op::Request),
+        1 => Just(Op::Subscribe),
+        1 => Just(Op::Suspend),
+        1 => Just(Op::Resume),
+        4 => (0_u64..40_000).prop_map(Op::Pass),
+    ]
+}
+
+proptest! {
+    /// Whatever happens, it has something to do, a deadline, or is at rest; a
+    /// request has one answer; the queue keeps its bounds.
+    #[test]
+    fn no_input_leaves_a_client_stuck(
+        ops in prop::collection::vec(op(), 0..80),
+        refresh: bool,
+        reconnect: bool,
+    ) {
+        let mut config = config();
+        config.refresh = refresh;
+        config.ping = Some(smartsocket_core::client::Ping::default());
+        config.queue.max_messages = 5;
+        if !reconnect {
+            config.reconnect = None;
+        }
+        let mut world = World::new(config);
+        let mut asked = Vec::new();
+        let mut suspended = false;
+        for op in ops {
+            let now = world.now;
+            match op {
+                Op::Connect => {
+                    if matches!(world.client.state(), State::Disconnected | State::Error) {
+                        suspended = false;
+                    }
+                    world.client.connect(now);
+                }
+                Op::Disconnect => world.client.disconnect(now, CloseCode::NORMAL, "bye"),
+                Op::Dialed => {
+                    world.run();
+                    if world.dial.is_some() {
+                        world.answer_dial();
+                    }
+                }
+                Op::DialFailed => {
+                    world.run();
+                    if world.dial.is_some() {
+                        world.fail_dial();
+                    }
+                }
+                Op::Token(there) => {
+                    world.client.handle_token(now, there.then(|| Secret::from("T")));
+                }
+                Op::Drop => {
+                    if world.server.is_some() {
+                        world.drop_line();
+                    }
+                }
+                Op::Close(code) => {
+                    if world.server.is_some() {
+                        world.close(code);
+                    }
+                }
+                Op::Say(what) => {
+                    let texts = ["{}", r#"{"type":"ping"}"#, "[", r#"{"type":"pong"}"#];
+                    if let Some((_, server)) = &mut world.server {
+                        let _ = server.send(now, Message::text(texts[usize::from(what)]));
+                    }
+                }
+                Op::Send => world.client.send(now, Message::text("m"), Priority::Normal),
+                Op::Request => asked.push(world.client.request(now, None, "r", None, None)),
+                Op::Subscribe => {
+                    world.client.subscribe(now, "c");
+                }
+                Op::Suspend => {
+                    suspended = true;
+                    world.client.suspend(now);
+                }
+                Op::Resume => {
+                    suspended = false;
+                    world.client.resume(now);
+                }
+                Op::Pass(ms) => world.pass(Duration::from_millis(ms)),
+            }
+            world.run();
+            prop_assert!(world.client.stats().queued <= 5);
+            let resting = matches!(world.client.state(), State::Disconnected | State::Error);
+            prop_assert!(
+                resting || suspended || world.client.next_timeout().is_some(),
+                "{:?}", world.client
+            );
+        }
+        // In the end each request has had its answer.
+        world.client.disconnect(world.now, CloseCode::NORMAL, "");
+        world.run();
+        world.pass(seconds(120));
+        let mut answered: Vec<_> = world.answers().into_iter().map(|(id, _)| id).collect();
+        answered.sort();
+        prop_assert_eq!(answered, asked);
+    }
+}
