@@ -175,6 +175,9 @@ impl Client {
     pub fn disconnect(&mut self, now: Tick, code: CloseCode, reason: &str) {
         self.tick(now);
         if self.state != State::Disconnected {
+            if matches!(self.phase, Phase::Line(_)) {
+                self.with_protocol(|protocol, cx| protocol.closing(cx));
+            }
             self.detach(code, reason);
             self.rest(State::Disconnected);
             self.pump();
@@ -638,6 +641,10 @@ impl Client {
                 self.outputs
                     .push_back(Output::Event(Event::Message(incoming)));
             }
+            Act::Hold(time) => self.allowed = self.allowed.max(now + time),
+            Act::Unreadable(words) => self
+                .outputs
+                .push_back(Output::Event(Event::Unreadable(words))),
             Act::Subscribed(channel) => self
                 .outputs
                 .push_back(Output::Event(Event::Subscribed(channel))),
@@ -748,6 +755,7 @@ impl Client {
     fn answer(&mut self, id: RequestId, answer: Result<Json, RequestError>) {
         if let Some(request) = self.requests.remove(&id) {
             self.deadlines.remove(&(request.deadline, id));
+            self.protocol.forget(id);
             self.outputs
                 .push_back(Output::Event(Event::Answered(id, answer)));
         }

@@ -3,6 +3,7 @@
 
 use alloc::vec::Vec;
 use core::fmt;
+use core::time::Duration;
 
 use crate::entropy::Entropy;
 use crate::http::UpgradeRequest;
@@ -38,6 +39,12 @@ pub(super) trait Protocol: fmt::Debug + Send + Sync {
 
     /// Says something; with an id, an answer is wanted.
     fn say(&mut self, cx: &mut Cx<'_>, what: &Saying, answer: Option<RequestId>);
+
+    /// Nobody waits for this request's answer any more.
+    fn forget(&mut self, _: RequestId) {}
+
+    /// The application disconnects: last words.
+    fn closing(&mut self, _: &mut Cx<'_>) {}
 
     /// Answers a message that asked for it.
     fn acknowledge(&mut self, _: &mut Cx<'_>, _: AckTicket, _: &Json) {}
@@ -122,6 +129,10 @@ pub(super) enum Act {
     End(Verdict, Utf8Bytes),
     /// For the application.
     Heard(Incoming),
+    /// The peer wants no more messages for so long.
+    Hold(Duration),
+    /// What came could not be read.
+    Unreadable(Utf8Bytes),
     /// The provider gives us a channel.
     Subscribed(Utf8Bytes),
     /// It does not, in its words.
@@ -147,6 +158,14 @@ impl Cx<'_> {
 
     pub(super) fn heard(&mut self, incoming: Incoming) {
         self.acts.push(Act::Heard(incoming));
+    }
+
+    pub(super) fn hold(&mut self, time: Duration) {
+        self.acts.push(Act::Hold(time));
+    }
+
+    pub(super) fn unreadable(&mut self, words: impl Into<Utf8Bytes>) {
+        self.acts.push(Act::Unreadable(words.into()));
     }
 
     pub(super) fn subscribed(&mut self, channel: impl Into<Utf8Bytes>) {

@@ -3,13 +3,16 @@
 mod echo;
 mod protocol_os;
 mod shared;
+mod smartsocket;
 
 use alloc::boxed::Box;
 
 use super::protocol::Protocol;
 
+pub use smartsocket::SmartSocket;
+
 /// Whose protocol a client speaks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub enum Provider {
     /// The manager of Protocol OS: JSON messages with a type, requests by id;
@@ -18,6 +21,8 @@ pub enum Provider {
     Custom,
     /// Messages as they are.
     Echo,
+    /// Events, acks, namespaces, encryption.
+    SmartSocket(Box<SmartSocket>),
 }
 
 impl Provider {
@@ -25,6 +30,7 @@ impl Provider {
         match self {
             Self::Custom => Box::new(protocol_os::ProtocolOs::default()),
             Self::Echo => Box::new(echo::Echo),
+            Self::SmartSocket(options) => Box::new(smartsocket::Peer::new(*options)),
         }
     }
 }

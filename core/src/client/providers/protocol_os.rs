@@ -141,6 +141,10 @@ impl Protocol for ProtocolOs {
         cx.send(Message::text(out));
     }
 
+    fn forget(&mut self, request: RequestId) {
+        self.pending.retain(|_, id| *id != request);
+    }
+
     fn ping(&mut self, cx: &mut Cx<'_>) {
         let id = cx.uuid();
         let now = cx.unix_ms.to_string();
