@@ -62,10 +62,12 @@ fn endure(world: &mut World, messages: Vec<Message>) {
             let _ = server.send(world.now, message);
         }
         world.run();
-        for (channel, _) in std::mem::take(&mut world.authorize) {
+        for (channel, socket) in std::mem::take(&mut world.authorize) {
             let proof = Json::parse(r#"{"auth":"a"}"#).expect("JSON");
             let proof = (n % 2 == 0).then_some(&proof);
-            world.client.handle_authorized(world.now, &channel, proof);
+            world
+                .client
+                .handle_authorized(world.now, &channel, &socket, proof);
         }
         publish(world);
         world.pass(Duration::from_millis(700));
