@@ -175,8 +175,8 @@ impl Client {
     pub fn disconnect(&mut self, now: Tick, code: CloseCode, reason: &str) {
         self.tick(now);
         if self.state != State::Disconnected {
-            if matches!(self.phase, Phase::Line(_)) {
-                self.with_protocol(|protocol, cx| protocol.closing(cx));
+            if self.state == State::Authenticated {
+                self.with_protocol(|protocol, cx| protocol.leave(cx));
             }
             self.detach(code, reason);
             self.rest(State::Disconnected);
@@ -208,9 +208,10 @@ impl Client {
         }
     }
 
-    /// Wants to hear of a channel; `*` is all of them, and `*` at the end of a
-    /// name all that begin so. The provider is asked once for each name, and
-    /// again after each reconnection.
+    /// Wants to hear of a channel. The provider is asked once for each name, and
+    /// again after each reconnection. `*` is all that come anyway, and `*` at
+    /// the end of a name those of them that begin so: of these the provider
+    /// learns nothing.
     pub fn subscribe(&mut self, now: Tick, channel: impl Into<Utf8Bytes>) -> SubscriptionId {
         self.tick(now);
         let channel = channel.into();
@@ -218,7 +219,7 @@ impl Client {
         let id = SubscriptionId(self.serial);
         let known = self.subscriptions.values().any(|other| *other == channel);
         self.subscriptions.insert(id, channel.clone());
-        if !known && self.state == State::Authenticated {
+        if !known && !is_pattern(&channel) && self.state == State::Authenticated {
             self.with_protocol(|protocol, cx| protocol.subscribe(cx, &channel));
             self.pump();
         }
@@ -232,7 +233,7 @@ impl Client {
             return false;
         };
         let wanted = self.subscriptions.values().any(|other| *other == channel);
-        if !wanted && self.state == State::Authenticated {
+        if !wanted && !is_pattern(&channel) && self.state == State::Authenticated {
             self.with_protocol(|protocol, cx| protocol.unsubscribe(cx, &channel));
             self.pump();
         }
@@ -306,11 +307,17 @@ impl Client {
     // Inputs
 
     /// The answer to [`Output::Authorize`]: what the provider takes as proof,
-    /// or that we may not.
-    pub fn handle_authorized(&mut self, now: Tick, channel: &str, proof: Option<&Json>) {
+    /// or that we may not. One for a connection that is gone has no effect.
+    pub fn handle_authorized(
+        &mut self,
+        now: Tick,
+        channel: &str,
+        socket: &str,
+        proof: Option<&Json>,
+    ) {
         self.tick(now);
         if self.state == State::Authenticated {
-            self.with_protocol(|protocol, cx| protocol.authorized(cx, channel, proof));
+            self.with_protocol(|protocol, cx| protocol.authorized(cx, channel, socket, proof));
             self.pump();
         }
     }
@@ -655,7 +662,14 @@ impl Client {
             Act::Authorize(channel, socket) => self
                 .outputs
                 .push_back(Output::Authorize { channel, socket }),
-            Act::Answered(id, answer) => self.answer(id, answer.map_err(RequestError::Refused)),
+            Act::Answered(id, answer) => {
+                // Providers may number what goes out by our ids; a peer that
+                // makes up an answer to what it was not asked is not heard.
+                if self.requests.get(&id).is_some_and(|request| request.sent) {
+                    self.answer(id, answer.map_err(RequestError::Refused));
+                }
+            }
+            Act::Dropped => self.lost(1),
             Act::ExpectPong => {
                 let timeout = self.config.ping.map_or(Duration::MAX, |ping| ping.timeout);
                 self.pong = self.pong.min(now + timeout);
@@ -675,7 +689,9 @@ impl Client {
         self.stats.connected_at = Some(self.unix_ms());
         self.ping = self.config.ping.map_or(Tick::MAX, |it| now + it.interval);
         self.enter(State::Authenticated);
-        let channels: BTreeSet<_> = self.subscriptions.values().cloned().collect();
+        let channels = self.subscriptions.values();
+        let channels = channels.filter(|channel| !is_pattern(channel));
+        let channels: BTreeSet<_> = channels.cloned().collect();
         for channel in channels {
             self.with_protocol(|protocol, cx| protocol.subscribe(cx, &channel));
         }
@@ -754,8 +770,8 @@ impl Client {
 
     fn answer(&mut self, id: RequestId, answer: Result<Json, RequestError>) {
         if let Some(request) = self.requests.remove(&id) {
-            self.deadlines.remove(&(request.deadline, id));
             self.protocol.forget(id);
+            self.deadlines.remove(&(request.deadline, id));
             self.outputs
                 .push_back(Output::Event(Event::Answered(id, answer)));
         }
@@ -916,6 +932,11 @@ impl Client {
         self.fail_requests(|_| true);
         self.enter(state);
     }
+}
+
+/// Whether it stands for channels, instead of being one.
+fn is_pattern(channel: &str) -> bool {
+    channel.ends_with('*')
 }
 
 impl fmt::Debug for Client {

@@ -40,17 +40,17 @@ pub(super) trait Protocol: fmt::Debug + Send + Sync {
     /// Says something; with an id, an answer is wanted.
     fn say(&mut self, cx: &mut Cx<'_>, what: &Saying, answer: Option<RequestId>);
 
-    /// Nobody waits for this request's answer any more.
-    fn forget(&mut self, _: RequestId) {}
-
-    /// The application disconnects: last words.
-    fn closing(&mut self, _: &mut Cx<'_>) {}
-
     /// Answers a message that asked for it.
     fn acknowledge(&mut self, _: &mut Cx<'_>, _: AckTicket, _: &Json) {}
 
     /// The application's answer to [`Cx::authorize`]; `None` refuses.
-    fn authorized(&mut self, _: &mut Cx<'_>, _channel: &str, _: Option<&Json>) {}
+    fn authorized(&mut self, _: &mut Cx<'_>, _channel: &str, _socket: &str, _: Option<&Json>) {}
+
+    /// A request has its answer, or will have none.
+    fn forget(&mut self, _: RequestId) {}
+
+    /// The application disconnects: a last word.
+    fn leave(&mut self, _: &mut Cx<'_>) {}
 
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     fn next_timeout(&self) -> Tick {
@@ -139,6 +139,8 @@ pub(super) enum Act {
     Refused(Utf8Bytes, Utf8Bytes),
     /// The application has to say that we may have a channel.
     Authorize(Utf8Bytes, Utf8Bytes),
+    /// There was no way to say it.
+    Dropped,
     /// A request's answer.
     Answered(RequestId, Result<Json, Utf8Bytes>),
     /// A ping went out: so long until something must come.
@@ -181,6 +183,11 @@ impl Cx<'_> {
     pub(super) fn authorize(&mut self, channel: &str, socket: &str) {
         self.acts
             .push(Act::Authorize(channel.into(), socket.into()));
+    }
+
+    /// There is no way to say it.
+    pub(super) fn dropped(&mut self) {
+        self.acts.push(Act::Dropped);
     }
 
     pub(super) fn answered(&mut self, id: RequestId, answer: Result<Json, Utf8Bytes>) {

@@ -13,6 +13,7 @@
 //! ```
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
+pub mod client;
 pub mod world;
 
 use std::fmt::Write as _;

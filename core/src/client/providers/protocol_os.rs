@@ -22,6 +22,7 @@ use super::shared;
 pub(super) struct ProtocolOs {
     /// Requests by the id they went out with.
     pending: BTreeMap<String, RequestId>,
+    ids: BTreeMap<RequestId, String>,
 }
 
 /// What is looked at in a message that came.
@@ -48,6 +49,7 @@ impl Protocol for ProtocolOs {
 
     fn opened(&mut self, cx: &mut Cx<'_>, _: Option<&str>) {
         self.pending.clear();
+        self.ids.clear();
         if let Some(message) = shared::first_message(cx) {
             cx.send(message);
         }
@@ -128,6 +130,7 @@ impl Protocol for ProtocolOs {
         if let Some(answer) = answer {
             let id = cx.uuid();
             out.push_str(&format!(",\"id\":\"{id}\""));
+            self.ids.insert(answer, id.clone());
             self.pending.insert(id, answer);
         }
         if let Some(channel) = channel {
@@ -142,7 +145,9 @@ impl Protocol for ProtocolOs {
     }
 
     fn forget(&mut self, request: RequestId) {
-        self.pending.retain(|_, id| *id != request);
+        if let Some(id) = self.ids.remove(&request) {
+            self.pending.remove(&id);
+        }
     }
 
     fn ping(&mut self, cx: &mut Cx<'_>) {

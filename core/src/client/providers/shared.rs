@@ -13,22 +13,24 @@ use super::super::template;
 
 /// The URL, subprotocols and headers that every provider can have.
 pub(super) fn upgrade(attempt: &Attempt<'_>) -> Result<UpgradeRequest, ConfigError> {
+    upgrade_with(attempt, &[])
+}
+
+/// With these parameters too, where the URL has none of the name.
+pub(super) fn upgrade_with(
+    attempt: &Attempt<'_>,
+    parameters: &[(&str, &str)],
+) -> Result<UpgradeRequest, ConfigError> {
     let config = attempt.config;
     let token = || attempt.token.ok_or(ConfigError::NoToken);
     let mut url = config.url.clone();
+    for (name, value) in parameters {
+        if !has_parameter(&url, name) {
+            url = with_parameter(&url, name, value);
+        }
+    }
     if let Auth::Query { name } = &config.auth {
-        let (url_without, fragment) = url.split_once('#').unwrap_or((&url, ""));
-        let joint = if url_without.contains('?') { '&' } else { '?' };
-        let token = percent_encode(token()?.reveal());
-        let fragment = if fragment.is_empty() {
-            String::new()
-        } else {
-            format!("#{fragment}")
-        };
-        url = format!(
-            "{url_without}{joint}{}={token}{fragment}",
-            percent_encode(name)
-        );
+        url = with_parameter(&url, name, token()?.reveal());
     }
     let mut request = UpgradeRequest::new(&url)?;
     for subprotocol in &config.subprotocols {
@@ -48,6 +50,23 @@ pub(super) fn upgrade(attempt: &Attempt<'_>) -> Result<UpgradeRequest, ConfigErr
         }
     }
     Ok(request)
+}
+
+pub(super) fn has_parameter(url: &str, name: &str) -> bool {
+    let url = url.split_once('#').map_or(url, |(url, _)| url);
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    let mut pairs = query.split('&');
+    pairs.any(|pair| pair.split_once('=').map_or(pair, |(name, _)| name) == name)
+}
+
+fn with_parameter(url: &str, name: &str, value: &str) -> String {
+    let (url, fragment) = match url.find('#') {
+        Some(at) => url.split_at(at),
+        None => (url, ""),
+    };
+    let joint = if url.contains('?') { '&' } else { '?' };
+    let (name, value) = (percent_encode(name), percent_encode(value));
+    format!("{url}{joint}{name}={value}{fragment}")
 }
 
 /// As `encodeURIComponent` does.

@@ -458,7 +458,7 @@ impl Protocol for Peer {
         }
     }
 
-    fn closing(&mut self, cx: &mut Cx<'_>) {
+    fn leave(&mut self, cx: &mut Cx<'_>) {
         if let Secrecy::Sealed(session) = &mut self.secrecy
             && let Ok(bye) = session.bye(cx.now)
         {
