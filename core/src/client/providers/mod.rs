@@ -3,6 +3,7 @@
 mod echo;
 mod protocol_os;
 mod shared;
+mod socket_io;
 
 use alloc::boxed::Box;
 
@@ -18,6 +19,13 @@ pub enum Provider {
     Custom,
     /// Messages as they are.
     Echo,
+    /// Socket.IO 4 (its protocol 5), by WebSocket alone. A channel is a
+    /// namespace, such as `/admin`; other names are events of the main one. The
+    /// token goes where the server looks for `auth.token`; a first message that
+    /// is JSON takes that place, one that begins with `42` follows as an event.
+    /// A message as it is makes an event `message`. Binary data that is not an
+    /// event's only argument is shown in base64.
+    SocketIo,
 }
 
 impl Provider {
@@ -25,6 +33,7 @@ impl Provider {
         match self {
             Self::Custom => Box::new(protocol_os::ProtocolOs::default()),
             Self::Echo => Box::new(echo::Echo),
+            Self::SocketIo => Box::new(socket_io::SocketIo::default()),
         }
     }
 }

@@ -2,12 +2,14 @@
 
 use alloc::format;
 use alloc::string::String;
+use core::time::Duration;
 
 use crate::http::UpgradeRequest;
 use crate::message::Message;
 
 use super::super::ConfigError;
-use super::super::config::Auth;
+use super::super::backoff::Backoff;
+use super::super::config::{Auth, ClientConfig};
 use super::super::protocol::{Attempt, Cx};
 use super::super::template;
 
@@ -50,6 +52,33 @@ pub(super) fn upgrade_with(
         }
     }
     Ok(request)
+}
+
+/// Sets the path, where the URL has none.
+pub(super) fn default_path(config: &mut ClientConfig, path: &str) {
+    if let Some(start) = config.url.find("://").map(|at| at + 3) {
+        let rest = &config.url[start..];
+        let at = start + rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let end = config.url[at..].find(['?', '#']);
+        let end = end.map_or(config.url.len(), |end| at + end);
+        if matches!(&config.url[at..end], "" | "/") {
+            config.url.replace_range(at..end, path);
+        }
+    }
+}
+
+/// Sets how to come back, where the application has not.
+pub(super) fn default_backoff(config: &mut ClientConfig, backoff: Backoff) {
+    if config.reconnect == Some(Backoff::default()) {
+        config.reconnect = Some(backoff);
+    }
+}
+
+/// Sets how long an attempt may take, where the application has not.
+pub(super) fn default_timeout(config: &mut ClientConfig, timeout: Duration) {
+    if config.connect_timeout == ClientConfig::new("").connect_timeout {
+        config.connect_timeout = timeout;
+    }
 }
 
 pub(super) fn has_parameter(url: &str, name: &str) -> bool {
