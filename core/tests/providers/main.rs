@@ -4,6 +4,7 @@
 mod common;
 
 mod echo;
+mod phoenix;
 mod socket_io;
 
 use std::time::Duration;

@@ -1,6 +1,7 @@
 //! The protocols of providers, one file each.
 
 mod echo;
+mod phoenix;
 mod protocol_os;
 mod shared;
 mod socket_io;
@@ -19,6 +20,11 @@ pub enum Provider {
     Custom,
     /// Messages as they are.
     Echo,
+    /// Phoenix channels (`vsn=2.0.0`). A channel is a topic, which is joined;
+    /// events need one. A token among the subprotocols is sent as Phoenix's
+    /// `authToken`, a first message with each join. Binary answers are shown in
+    /// base64.
+    Phoenix,
     /// Socket.IO 4 (its protocol 5), by WebSocket alone. A channel is a
     /// namespace, such as `/admin`; other names are events of the main one. The
     /// token goes where the server looks for `auth.token`; a first message that
@@ -33,6 +39,7 @@ impl Provider {
         match self {
             Self::Custom => Box::new(protocol_os::ProtocolOs::default()),
             Self::Echo => Box::new(echo::Echo),
+            Self::Phoenix => Box::new(phoenix::Phoenix::default()),
             Self::SocketIo => Box::new(socket_io::SocketIo::default()),
         }
     }

@@ -2,6 +2,7 @@
 
 use alloc::format;
 use alloc::string::String;
+use core::ops::Range;
 use core::time::Duration;
 
 use crate::http::UpgradeRequest;
@@ -54,16 +55,21 @@ pub(super) fn upgrade_with(
     Ok(request)
 }
 
+/// Where a URL has its path.
+pub(super) fn path(url: &str) -> Range<usize> {
+    let start = url.find("://").map_or(url.len(), |at| at + 3);
+    let start = url[start..]
+        .find(['/', '?', '#'])
+        .map_or(url.len(), |at| start + at);
+    let end = url[start..].find(['?', '#']);
+    start..end.map_or(url.len(), |at| start + at)
+}
+
 /// Sets the path, where the URL has none.
-pub(super) fn default_path(config: &mut ClientConfig, path: &str) {
-    if let Some(start) = config.url.find("://").map(|at| at + 3) {
-        let rest = &config.url[start..];
-        let at = start + rest.find(['/', '?', '#']).unwrap_or(rest.len());
-        let end = config.url[at..].find(['?', '#']);
-        let end = end.map_or(config.url.len(), |end| at + end);
-        if matches!(&config.url[at..end], "" | "/") {
-            config.url.replace_range(at..end, path);
-        }
+pub(super) fn default_path(config: &mut ClientConfig, default: &str) {
+    let path = path(&config.url);
+    if matches!(&config.url[path.clone()], "" | "/") {
+        config.url.replace_range(path, default);
     }
 }
 

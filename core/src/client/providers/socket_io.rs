@@ -229,10 +229,12 @@ impl Protocol for SocketIo {
     }
 
     fn verdict(&self, ending: &Ending) -> Verdict {
-        match ending {
-            Ending::Closed(closed) if matches!(closed.cause, Cause::Peer) => Verdict::Backoff,
-            ending => ending.verdict(),
+        if let Ending::Closed(closed) = ending
+            && matches!(closed.cause, Cause::Peer)
+        {
+            return Verdict::Backoff;
         }
+        ending.verdict()
     }
 }
 
