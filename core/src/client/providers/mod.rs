@@ -1,9 +1,11 @@
 //! The protocols of providers, one file each.
 
 mod echo;
+mod phoenix;
 mod protocol_os;
 mod shared;
 mod smartsocket;
+mod socket_io;
 
 use alloc::boxed::Box;
 
@@ -23,6 +25,18 @@ pub enum Provider {
     Echo,
     /// Events, acks, namespaces, encryption.
     SmartSocket(Box<SmartSocket>),
+    /// Phoenix channels (`vsn=2.0.0`). A channel is a topic, which is joined;
+    /// events need one. A token among the subprotocols is sent as Phoenix's
+    /// `authToken`, a first message with each join. Binary answers are shown in
+    /// base64.
+    Phoenix,
+    /// Socket.IO 4 (its protocol 5), by WebSocket alone. A channel is a
+    /// namespace, such as `/admin`; other names are events of the main one. The
+    /// token goes where the server looks for `auth.token`; a first message that
+    /// is JSON takes that place, one that begins with `42` follows as an event.
+    /// A message as it is makes an event `message`. Binary data that is not an
+    /// event's only argument is shown in base64.
+    SocketIo,
 }
 
 impl Provider {
@@ -31,6 +45,8 @@ impl Provider {
             Self::Custom => Box::new(protocol_os::ProtocolOs::default()),
             Self::Echo => Box::new(echo::Echo),
             Self::SmartSocket(options) => Box::new(smartsocket::Peer::new(*options)),
+            Self::Phoenix => Box::new(phoenix::Phoenix::default()),
+            Self::SocketIo => Box::new(socket_io::SocketIo::default()),
         }
     }
 }
