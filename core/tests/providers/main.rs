@@ -4,6 +4,7 @@
 mod common;
 
 mod echo;
+mod graphql;
 
 use std::time::Duration;
 

@@ -1,6 +1,7 @@
 //! The protocols of providers, one file each.
 
 mod echo;
+mod graphql;
 mod protocol_os;
 mod shared;
 
@@ -18,6 +19,16 @@ pub enum Provider {
     Custom,
     /// Messages as they are.
     Echo,
+    /// GraphQL by the subprotocol `graphql-transport-ws`, that of the library
+    /// `graphql-ws`. A channel is the document of a subscription, or a whole
+    /// payload (`{"query":…,"variables":…}`); it is given to us when its first
+    /// result comes, and its end is the event `complete`. A request is the
+    /// document of a query or mutation, with its variables as data; the answer
+    /// is the result.
+    GraphqlTransportWs,
+    /// The same by the older subprotocol `graphql-ws`, that of Apollo's library
+    /// `subscriptions-transport-ws`.
+    GraphqlWs,
 }
 
 impl Provider {
@@ -25,6 +36,8 @@ impl Provider {
         match self {
             Self::Custom => Box::new(protocol_os::ProtocolOs::default()),
             Self::Echo => Box::new(echo::Echo),
+            Self::GraphqlTransportWs => Box::new(graphql::Graphql::transport()),
+            Self::GraphqlWs => Box::new(graphql::Graphql::legacy()),
         }
     }
 }
