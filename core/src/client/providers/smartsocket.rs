@@ -321,9 +321,7 @@ impl Protocol for Peer {
     fn prepare(&mut self, config: &mut ClientConfig) {
         // The server pings; and the seed's waits are its own.
         config.ping = None;
-        if config.reconnect == Some(Backoff::default()) {
-            config.reconnect = Some(Backoff::smartsocket());
-        }
+        shared::default_backoff(config, Backoff::smartsocket());
     }
 
     fn upgrade(&mut self, attempt: &Attempt<'_>) -> Result<UpgradeRequest, ConfigError> {
