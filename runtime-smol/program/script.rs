@@ -7,20 +7,34 @@ use smartsocket_smol::http::{Request, Response};
 const MODULE: &str = include_str!("../../core/web/smartsocket.js");
 const TYPES: &str = include_str!("../../core/web/smartsocket.d.ts");
 
-const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
+pub(crate) const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// The paths of the files.
 pub(crate) const PATHS: [&str; 3] = ["/smartsocket.js", "/smartsocket.d.ts", "/client.js"];
 
-/// The file that a request to read names, with its headers; without it, if who
-/// asks has it.
-pub(crate) fn file(request: &Request) -> Option<(Response, Vec<(&'static str, String)>)> {
+/// A response, and its headers.
+pub(crate) type File = (Response, Vec<(&'static str, String)>);
+
+/// The file that a request to read names.
+pub(crate) fn file(request: &Request) -> Option<File> {
     let (text, kind) = match request.path() {
         "/smartsocket.js" => (MODULE.to_owned(), JAVASCRIPT),
         "/smartsocket.d.ts" => (TYPES.to_owned(), "application/typescript; charset=utf-8"),
         "/client.js" => (classic(), JAVASCRIPT),
         _ => return None,
     };
+    let (response, mut headers) = kept(request, text, kind);
+    headers.extend([
+        // Pages of elsewhere may load it; whether they may connect is another matter.
+        ("Access-Control-Allow-Origin", "*".into()),
+        ("Cross-Origin-Resource-Policy", "cross-origin".into()),
+    ]);
+    Some((response, headers))
+}
+
+/// A text that whoever asks may keep, but asks about each time: it goes with the
+/// server's version. Without it, if who asks has it.
+pub(crate) fn kept(request: &Request, text: String, kind: &str) -> File {
     let mut hash = DefaultHasher::new();
     hash.write(text.as_bytes());
     let tag = format!("\"{:016x}\"", hash.finish());
@@ -34,18 +48,12 @@ pub(crate) fn file(request: &Request) -> Option<(Response, Vec<(&'static str, St
     } else {
         Response::new(200).body(text)
     };
-    Some((
-        response,
-        vec![
-            ("Content-Type", kind.into()),
-            // Kept, but asked about each time: it goes with the server's version.
-            ("Cache-Control", "no-cache".into()),
-            ("ETag", tag),
-            // Pages of elsewhere may load it; whether they may connect is another matter.
-            ("Access-Control-Allow-Origin", "*".into()),
-            ("Cross-Origin-Resource-Policy", "cross-origin".into()),
-        ],
-    ))
+    let headers = vec![
+        ("Content-Type", kind.into()),
+        ("Cache-Control", "no-cache".into()),
+        ("ETag", tag),
+    ];
+    (response, headers)
 }
 
 /// The module as a script that makes `window.SmartSocket`.
