@@ -224,7 +224,8 @@ const copy = async () => {
 const step = (by) => {
   const items = shown();
   const at = items.indexOf(chosen);
-  choose(items[Math.max(0, Math.min(items.length - 1, at < 0 ? items.length - 1 : at + by))]);
+  const next = at < 0 && Number.isFinite(by) ? items.length - 1 : at + by;
+  choose(items[Math.max(0, Math.min(items.length - 1, next))]);
 };
 
 list.addEventListener('click', ({ target }) => choose(target.closest('[role=option]')?.item));
