@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 
-use crate::support::{PATIENCE, Program, Server, Signal, command, run};
+use crate::support::{Answer, PATIENCE, Program, Server, Signal, command, run};
 
 #[test]
 fn one_line_tells_where_it_listens() {
@@ -186,6 +186,21 @@ fn the_files_of_the_page_are_for_the_page() {
             assert_eq!(file.header("access-control-allow-origin"), None);
             assert_eq!(file.header("cache-control"), Some("no-cache"));
         }
+        let asked = |method: &str, codings: &str| {
+            server.http(&format!(
+                "{method} /console/app.js HTTP/1.1\r\nHost: {}\r\nAccept-Encoding: {codings}\r\n\r\n",
+                server.place
+            ))
+        };
+        let plain = asked("GET", "gzip, deflate;q=0, br");
+        assert_eq!(plain.header("content-encoding"), None);
+        assert_eq!(plain.header("vary"), Some("Accept-Encoding"));
+        assert!(plain.body.starts_with("// The console"));
+        let packed = asked("HEAD", "gzip, deflate, br");
+        assert_eq!(packed.header("content-encoding"), Some("deflate"));
+        assert_ne!(packed.header("etag"), plain.header("etag"));
+        let length = |answer: &Answer| answer.header("content-length").unwrap().parse::<usize>();
+        assert!(length(&packed).unwrap() * 2 < length(&plain).unwrap());
         assert_eq!(server.request("GET", "/console/").status(), 404);
         assert_eq!(
             server.request("GET", "/console/../console.html").status(),

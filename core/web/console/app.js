@@ -229,7 +229,7 @@ const chooseDialect = () => {
   showRooms();
 };
 
-$('route').append(...facts.routes.map(({ path, dialect }) => make('option', { value: path, textContent: `${path}  ${DIALECTS[dialect].label}` })), make('option', { value: OTHER, textContent: 'Another address…' }));
+$('route').append(...facts.routes.map(({ path, dialect }) => make('option', { value: path, textContent: `${path} · ${DIALECTS[dialect].label}` })), make('option', { value: OTHER, textContent: 'Another address…' }));
 $('dialect').append(...Object.entries(DIALECTS).map(([value, { label }]) => make('option', { value, textContent: label })));
 $('route').onchange = () => {
   chooseRoute();
@@ -282,7 +282,7 @@ const ask = async (path, options) => {
   throw Object.assign(Error(said.error ?? `status ${response.status}`), { status: response.status });
 };
 const showApi = () => {
-  put($('figures-about'), api.open ? api.why : '');
+  put($('figures-about'), (api.open && api.why) || 'the last two minutes');
   $('api').hidden = !api.asks || api.open;
   put($('api-why'), api.open ? '' : api.why);
   $('api-why').hidden = api.open;
@@ -451,13 +451,13 @@ const roomItem = (room) => {
 
 /** A member; who it is is asked when somebody wants to know. */
 const memberItem = (id) => {
-  const text = make('span', {}, id, id === self ? make('b', {}, ' you') : '');
+  const text = make('span', { title: id }, short(id), id === self ? make('b', {}, ' you') : '');
   if (dialect === mb) return make('li', {}, text);
   const who = make('button', { type: 'button', className: 'link', ariaLabel: `Who is ${id}?` }, 'who?');
   who.onclick = async () => {
     try {
       const { client } = await (await ask(`/websocket/clients/${encodeURIComponent(id)}`)).json();
-      who.replaceWith(make('span', { className: 'soft' }, ` ${client.clientId === id ? '' : `${client.clientId}, `}on ${client.path} since ${timeOfDay(Date.parse(client.createdAt)).slice(0, 8)}`));
+      who.replaceWith(make('span', { className: 'soft' }, ` ${client.clientId === id ? id : client.clientId}, on ${client.path} since ${timeOfDay(Date.parse(client.createdAt)).slice(0, 8)}`));
     } catch (error) {
       who.replaceWith(make('span', { className: 'soft' }, ` ${error.message}`));
     }
