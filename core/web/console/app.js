@@ -143,7 +143,7 @@ const connect = () => {
         showRooms();
       }
     }),
-    trip: (time) => second.push(time),
+    trip: (time) => second.length < MOST_TRIPS && second.push(time),
     problem: (problem, body) => report(problem, body),
     dropped: (count) => (counted.dropped += count),
     room: of((name, isIn, kind = '') => {
@@ -308,8 +308,10 @@ const read = (text) => {
 
 const counted = { in: 0, out: 0, inBytes: 0, outBytes: 0, dropped: 0 };
 let before;
+/** Round trips of this second, and those of each of the last minute. */
+const MOST_TRIPS = 1_000;
 let second = [];
-const minute = [];
+let minute = [];
 
 const sample = async () => {
   const own = { ...counted };
@@ -333,10 +335,9 @@ const causes = (dropped) =>
 
 const take = (now) => {
   const { at, own, server } = now;
-  minute.push(...second.map((time) => [at, time]));
-  while (minute[0]?.[0] < at - 60_000) minute.shift();
+  minute = [...minute, { at, times: second }].filter((part) => part.at > at - 60_000);
   const sorted = (times) => Float64Array.from(times).sort();
-  const [fresh, recent] = [sorted(second), sorted(minute.map(([, time]) => time))];
+  const [fresh, recent] = [sorted(second), sorted(minute.flatMap(({ times }) => times))];
   const p = (times) => [charts.percentile(times, 0.5), charts.percentile(times, 0.99)];
   second = [];
   const keepalive = server?.smartsocket_latency_seconds;
@@ -457,7 +458,8 @@ const memberItem = (id) => {
   who.onclick = async () => {
     try {
       const { client } = await (await ask(`/websocket/clients/${encodeURIComponent(id)}`)).json();
-      who.replaceWith(make('span', { className: 'soft' }, ` ${client.clientId === id ? id : client.clientId}, on ${client.path} since ${timeOfDay(Date.parse(client.createdAt)).slice(0, 8)}`));
+text.firstChild.data = client.clientId === id ? id : `${id} ${client.clientId}`;
+      who.replaceWith(make('span', { className: 'soft' }, ` on ${client.path} since ${timeOfDay(Date.parse(client.createdAt)).slice(0, 8)}`));
     } catch (error) {
       who.replaceWith(make('span', { className: 'soft' }, ` ${error.message}`));
     }

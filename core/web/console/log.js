@@ -193,7 +193,7 @@ const choose = (row) => {
   if (row) {
     const { name, way, at, size, trip, type, isCut, answerTo } = row;
     put($('detail-title'), name);
-    put($('detail-about'), [way && (way === 'in' ? 'received' : 'sent'), type, timeOfDay(at), bytes(size), trip !== undefined && ms(trip), isCut && 'only its beginning is kept'].filter(Boolean).join(' · '));
+    put($('detail-about'), [way && (way === 'in' ? 'received' : 'sent'), type, timeOfDay(at), way && bytes(size), trip !== undefined && ms(trip), isCut && 'only its beginning is kept'].filter(Boolean).join(' · '));
     put($('content'), contentOf(row, $('view').value) || '(empty)');
     const whole = !isCut && ['message', 'answer'].includes(type);
     put($('edit'), answerTo ? 'Answer' : 'Edit');
