@@ -88,6 +88,7 @@ const show = (next, text = next) => {
   for (const field of ['route', 'url', 'dialect']) $(field).disabled = next !== 'closed';
   for (const field of $('credentials').querySelectorAll('input, select')) field.disabled = next !== 'closed';
   composer.useLink(next === 'open' ? link : undefined);
+  document.title = `${next === 'open' ? `${place.pathname} – ` : ''}smartsocket console`;
   showRooms();
 };
 const tell = (about) => {
@@ -110,10 +111,7 @@ const connect = () => {
   // What is said after the end is not of the connection that follows.
   const of = (act) => (...rest) => (over ? undefined : act(...rest));
   const hooks = {
-    frame: of((way, size) => {
-      counted[way]++;
-      counted[`${way}Bytes`] += size;
-    }),
+    frame: of((way) => counted[way]++),
     entry: (row) => log.add(row),
     renamed: of((text) => show('trying', text)),
     self: of((id) => (self = id)),
@@ -186,10 +184,10 @@ $('connection').addEventListener('submit', (event) => {
 
 // ---- The form, which the address of the page remembers, but for what is secret
 
-/** Credentials and data are in neither the address nor the storage. */
+/** Credentials, data and what is looked for in them are in neither the address nor the storage. */
 const remember = () => {
   const { kind, name } = composer.composed();
-  const said = { route: $('route').value, dialect: $('dialect').value, kind, name, filter: $('filter').value, type: $('type').value };
+  const said = { route: $('route').value, dialect: $('dialect').value, kind, name, type: $('type').value };
   // A query may hold a token.
   if (said.route === OTHER) said.url = $('url').value.replace(/[?#].*/, '').replace(/\/\/[^/]*@/, '//');
   const fields = Object.entries(said).filter(([, value]) => value);
@@ -254,7 +252,6 @@ const restore = () => {
     chooseDialect();
   }
   composer.fill({ kind: dialect.kinds?.some(([kind]) => kind === said.kind) ? said.kind : undefined, name: said.name });
-  set('filter', said.filter);
   set('type', said.type);
   log.refilter();
 };
@@ -306,7 +303,7 @@ const read = (text) => {
   return figures;
 };
 
-const counted = { in: 0, out: 0, inBytes: 0, outBytes: 0, dropped: 0 };
+const counted = { in: 0, out: 0, dropped: 0 };
 let before;
 /** Round trips of this second, and those of each of the last minute. */
 const MOST_TRIPS = 1_000;

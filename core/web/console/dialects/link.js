@@ -4,12 +4,12 @@
 // `connect(place, given, hooks)` gives a link, which can send(composed), join(room, kind),
 // leave(room, kind), probe() and close(). `hooks` hears of all that happens:
 //
-//   frame(way, size)      a message crossed the wire
+//   frame(way)            a message crossed the wire
 //   entry({ way, type, name, body, ... })   a row of the list; gives it back
 //   opened(about), renamed(state), self(id), ended({ code, reason, again, final, known })
 //   trip(milliseconds), problem(problem), room(name, isIn), topics(list), dropped(count)
 
-import { problemOf, sizeOf } from '../words.js';
+import { problemOf } from '../words.js';
 
 export class Link {
   /** Whether messages go through. */
@@ -25,7 +25,7 @@ export class Link {
     socket.onopen = () => this.opened();
     socket.onmessage = ({ data }) => {
       const content = typeof data === 'string' ? data : new Uint8Array(data);
-      hooks.frame('in', sizeOf(content));
+      hooks.frame('in');
       this.heard(content);
     };
     socket.onclose = ({ code, reason }) => {
@@ -56,7 +56,7 @@ export class Link {
     // The browser keeps what the network does not take, without a bound.
     if (this.socket.bufferedAmount > 16e6) return this.hooks.dropped(1);
     this.socket.send(content);
-    this.hooks.frame('out', sizeOf(content));
+    this.hooks.frame('out');
     return row && this.hooks.entry({ way: 'out', type: 'message', body: content, wire: content, ...row });
   }
 

@@ -1,7 +1,7 @@
 // SmartSocket, by the client that the server hands out to everybody.
 
 import SmartSocketClient from '../../smartsocket.js';
-import { hex, parse, problemOf, sizeOf } from '../words.js';
+import { parse, problemOf } from '../words.js';
 
 const SUITES = { 1: 'aes-256-cbc', 2: 'aes-256-gcm', 3: 'aes-256-gcm, sealed once for all' };
 const PACKETS = { 1: 'packet', 2: 'chunk', 3: 'compressed packet' };
@@ -34,7 +34,7 @@ function connect(place, { apiKey, encryptionKey, cipher }, hooks) {
 
   const wire = (way, data) => {
     const text = typeof data === 'string';
-    hooks.frame(way, sizeOf(data));
+    hooks.frame(way);
     if (!text) {
       const bytes = new Uint8Array(data.buffer ?? data, data.byteOffset ?? 0, data.byteLength);
       return hooks.entry({ way, type: 'wire', name: kindOf(bytes), body: bytes });
