@@ -406,6 +406,7 @@ const pollRooms = async () => {
 
 const MOST_ROOMS = 200;
 const MOST_MEMBERS = 50;
+const MOST_KNOWN = 1_000;
 const unfolded = new Set();
 let drawn = '';
 
@@ -447,19 +448,21 @@ const roomItem = (room) => {
   return make('li', {}, details, button);
 };
 
-/** A member; who it is is asked when somebody wants to know. */
+/** Who members are, as far as somebody asked. */
+const known = new Map();
 const memberItem = (id) => {
-  const text = make('span', { title: id }, short(id), id === self ? make('b', {}, ' you') : '');
-  if (dialect === mb) return make('li', {}, text);
+  const about = known.get(id);
+  const text = make('span', { title: id }, about ? id : short(id), id === self ? make('b', {}, ' you') : '');
+  if (about || dialect === mb) return make('li', {}, text, about && make('span', { className: 'soft' }, ` ${about}`));
   const who = make('button', { type: 'button', className: 'link', ariaLabel: `Who is ${id}?` }, 'who?');
+  who.dataset.key = `who ${id}`;
   who.onclick = async () => {
-    try {
-      const { client } = await (await ask(`/websocket/clients/${encodeURIComponent(id)}`)).json();
-text.firstChild.data = client.clientId === id ? id : `${id} ${client.clientId}`;
-      who.replaceWith(make('span', { className: 'soft' }, ` on ${client.path} since ${timeOfDay(Date.parse(client.createdAt)).slice(0, 8)}`));
-    } catch (error) {
-      who.replaceWith(make('span', { className: 'soft' }, ` ${error.message}`));
-    }
+    const told = await ask(`/websocket/clients/${encodeURIComponent(id)}`).then((answer) => answer.json(), ({ message }) => message);
+    const { clientId, path, createdAt } = told.client ?? {};
+    known.set(id, path ? `${clientId === id ? '' : `${clientId}, `}on ${path} since ${timeOfDay(Date.parse(createdAt)).slice(0, 8)}` : told);
+    if (known.size > MOST_KNOWN) known.delete(known.keys().next().value);
+    drawn = '';
+    showRooms();
   };
   return make('li', {}, text, who);
 };

@@ -165,7 +165,7 @@ export const clear = () => {
 // ---- One of them, whole
 
 let actions;
-/** `given`: edit(row) and again(row), and whether a row can be sent again. */
+/** `given`: edit(row), again(row), and canSend(). */
 export const use = (given) => (actions = given);
 
 const hexDump = (data) => {
@@ -195,10 +195,10 @@ const choose = (row) => {
     put($('detail-title'), name);
     put($('detail-about'), [way && (way === 'in' ? 'received' : 'sent'), type, timeOfDay(at), way && bytes(size), trip !== undefined && ms(trip), isCut && 'only its beginning is kept'].filter(Boolean).join(' · '));
     put($('content'), contentOf(row, $('view').value) || '(empty)');
-    const whole = !isCut && ['message', 'answer'].includes(type);
     put($('edit'), answerTo ? 'Answer' : 'Edit');
-    $('edit').disabled = !whole;
-    $('again').disabled = !whole || way !== 'out' || !actions.canSend();
+    $('edit').hidden = $('again').hidden = !['message', 'answer'].includes(type);
+    $('edit').disabled = isCut;
+    $('again').disabled = isCut || way !== 'out' || !actions.canSend();
     const at_ = shown().indexOf(row) * height();
     if (at_ < list.scrollTop) list.scrollTop = at_;
     else if (at_ + height() > list.scrollTop + list.clientHeight) list.scrollTop = at_ + height() - list.clientHeight;
@@ -228,7 +228,14 @@ const step = (by) => {
   choose(items[Math.max(0, Math.min(items.length - 1, next))]);
 };
 
-list.addEventListener('click', ({ target }) => choose(target.closest('[role=option]')?.item));
+// The list may move on between a press and its release.
+let pressed;
+const rowAt = ({ target }) => target.closest('[role=option]')?.item;
+list.addEventListener('pointerdown', (event) => (pressed = rowAt(event)));
+list.addEventListener('click', (event) => {
+  choose(pressed ?? rowAt(event));
+  pressed = undefined;
+});
 list.addEventListener('keydown', (event) => {
   const page = Math.floor(list.clientHeight / height()) - 1;
   const by = { ArrowUp: -1, ArrowDown: 1, PageUp: -page, PageDown: page, Home: -Infinity, End: Infinity, Enter: 0 }[event.key];
