@@ -128,10 +128,11 @@ const draw = () => {
   else list.removeAttribute('aria-activedescendant');
   const [kept, hint] = $('count').children;
   put(kept, `${plural(all, 'row')}${items.length < all - gone ? `, ${number(items.length)} shown` : ''}${gone ? `, the oldest ${number(gone)} dropped` : ''}`);
-  put(hint, frozen ? 'paused' : follows ? 'newest last' : 'held where you read');
+  const news = unseen > 0 && (!follows || frozen);
+  put(hint, news ? '' : frozen ? 'paused' : follows ? 'newest last' : 'held where you read');
   put($('log-empty'), items.length ? '' : all ? 'Nothing passes the filter.' : 'Connect and send: what crosses the wire appears here. Choose Everything to see control messages too.');
   put($('newer'), `${plural(unseen, 'newer row')} ↓`);
-  $('newer').hidden = !unseen || (follows && !frozen);
+  $('newer').hidden = !news;
 };
 
 const refilter = () => {
