@@ -479,7 +479,7 @@ fn ignis_clients_exchange_keys_when_they_authenticate() {
                 world.got(id),
                 [
                     r#"{"event":"error","data":{"message":"Encryption handshake failed"}}"#,
-                    "close 4004 Encryption handshake failed"
+                    "close 4004 Encryption required"
                 ]
             );
             continue;
