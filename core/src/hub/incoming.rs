@@ -1,5 +1,6 @@
 //! What comes in: counted, understood, held against the session's state.
 
+use alloc::string::ToString as _;
 use core::time::Duration;
 
 use crate::broker::Effect;
@@ -7,6 +8,7 @@ use crate::code::CloseCode;
 use crate::dialect::{Dialect, Failure, Incoming, IncomingEvent, Outgoing};
 use crate::message::{Message, Utf8Bytes};
 use crate::stats::DropCause;
+use crate::websocket::Violation;
 
 use super::config::Auth;
 use super::conn::State;
@@ -47,6 +49,11 @@ impl Hub {
         let Some(message) = self.open(id, message) else {
             return;
         };
+        let max = self.routes[usize::from(route)].route.websocket.max_message;
+        if message.len() > max {
+            let why = Violation::MessageTooBig { max };
+            return self.shut(id, why.code(), &why.to_string());
+        }
         if let Some(retry) = limited {
             return self.too_fast(id, None, retry);
         }

@@ -37,6 +37,7 @@ use bytes::Bytes;
 
 use crate::broker::{Broker, BrokerConfig};
 use crate::code::CloseCode;
+use crate::crypt;
 use crate::date::Timestamp;
 use crate::dialect::{Dialect, Memory, PeerBinary};
 use crate::entropy::Seed;
@@ -223,10 +224,21 @@ impl Hub {
             if !route.encryption.as_ref().is_none_or(possible) {
                 return Err(RouteError::Encryption(route.path.clone()));
             }
+            // A record may be longer than the message inside, which is held
+            // against the limit when it is opened.
+            let sealed = route.encryption.is_some() && route.dialect != Dialect::Ignis;
+            let overhead = if sealed { crypt::MAX_OVERHEAD } else { 0 };
+            let Config {
+                max_message,
+                max_frame,
+                ..
+            } = route.websocket;
             routes.push(RouteState {
                 websocket: Arc::new(Config {
                     decide: true,
                     streaming: false,
+                    max_message: max_message.saturating_add(overhead),
+                    max_frame: max_frame.saturating_add(overhead),
                     deflate: route
                         .websocket
                         .deflate
