@@ -308,6 +308,8 @@ fn who_need_not_encrypt_may() {
     let mut sealed = Client::connect(&mut world, "/");
     sealed.say(&mut world, r#"{"event":"hi"}"#);
     assert_eq!(world.turns.len(), 2);
+    let is_encrypted = |id| world.hub.client(id).unwrap().is_encrypted();
+    assert_eq!([plain, sealed.id].map(is_encrypted), [false, true]);
     let all = Publication::new(Target::All, "all", None);
     assert_eq!(world.hub.publish(world.now, all), 2);
     world.drain();
@@ -532,6 +534,7 @@ fn ignis_clients_exchange_keys_when_they_authenticate() {
         }
         let connected: serde_json::Value = serde_json::from_str(&world.got(id)[0]).unwrap();
         assert_eq!(connected["event"], "connected");
+        assert!(world.hub.client(id).unwrap().is_encrypted());
         let text = |name| connected["data"][name].as_str().unwrap();
         let cipher = client
             .finish(text("serverPublicKey"), text("salt"))

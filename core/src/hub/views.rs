@@ -57,6 +57,11 @@ impl Client<'_> {
         self.conn.address
     }
 
+    /// Whether what is sent to it is encrypted, beside TLS.
+    pub const fn is_encrypted(&self) -> bool {
+        self.conn.secret.is_some()
+    }
+
     /// Bytes that wait to be sent to it.
     pub fn buffered(&self) -> usize {
         self.conn.endpoint.buffered() + self.conn.outbox.as_ref().map_or(0, |waiting| waiting.bytes)

@@ -119,6 +119,15 @@ impl Socket {
         self.io.hub(|hub, _| hub.client(self.id)?.user().cloned())
     }
 
+    /// Whether what is sent to it is encrypted, beside TLS
+    /// ([`Encryption`](crate::hub::Encryption)).
+    pub fn is_encrypted(&self) -> bool {
+        self.io.hub(|hub, _| {
+            hub.client(self.id)
+                .is_some_and(|client| client.is_encrypted())
+        })
+    }
+
     /// Remembers which user it belongs to.
     pub fn set_user(&self, user: impl Into<UserId>) {
         let user = user.into();
