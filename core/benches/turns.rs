@@ -47,24 +47,27 @@ const CASES: &[Case] = &[
     ("hub-event-unheard", hub::unheard),
     ("hub-event-heard", hub::heard),
     ("hub-event-asked", hub::asked),
-    ("hub-room-1", || hub::room(1, 44, None)),
-    ("hub-room-500", || hub::room(500, 44, None)),
+    ("hub-room-1", || hub::room(1, 1, 44, None)),
+    ("hub-room-500", || hub::room(500, 1, 44, None)),
+    ("hub-room-500-by-8", || hub::room(500, 8, 44, None)),
     ("hub-room-500-cbc-64", || {
-        hub::room(500, 64, hub::each(Suite::A256CbcHs512))
+        hub::room(500, 1, 64, hub::each(Suite::A256CbcHs512))
     }),
     ("hub-room-500-gcm-64", || {
-        hub::room(500, 64, hub::each(Suite::A256Gcm))
+        hub::room(500, 1, 64, hub::each(Suite::A256Gcm))
     }),
-    ("hub-room-500-group-64", || hub::room(500, 64, hub::group())),
-    ("hub-room-500-1024", || hub::room(500, 1_024, None)),
+    ("hub-room-500-group-64", || {
+        hub::room(500, 1, 64, hub::group())
+    }),
+    ("hub-room-500-1024", || hub::room(500, 1, 1_024, None)),
     ("hub-room-500-cbc-1024", || {
-        hub::room(500, 1_024, hub::each(Suite::A256CbcHs512))
+        hub::room(500, 1, 1_024, hub::each(Suite::A256CbcHs512))
     }),
     ("hub-room-500-gcm-1024", || {
-        hub::room(500, 1_024, hub::each(Suite::A256Gcm))
+        hub::room(500, 1, 1_024, hub::each(Suite::A256Gcm))
     }),
     ("hub-room-500-group-1024", || {
-        hub::room(500, 1_024, hub::group())
+        hub::room(500, 1, 1_024, hub::group())
     }),
 ];
 

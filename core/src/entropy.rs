@@ -44,7 +44,7 @@ impl fmt::Debug for Seed {
 /// Each time, ChaCha12 under the key makes the next key, which takes the place
 /// of the old one, and then what is given out, which is wiped as it goes.
 ///
-/// A server draws only a ping nonce now and then; the store of some 200 bytes
+/// A server draws only a ping nonce now and then; the store of some 260 bytes
 /// exists from the first other draw on, so that an idle server connection does
 /// without.
 pub(crate) struct Entropy {
@@ -52,10 +52,11 @@ pub(crate) struct Entropy {
     store: Option<Box<Store>>,
 }
 
-/// With a key, the four blocks that SIMD computes at once.
-const STORE: usize = 4 * 64 - 32;
+const KEY: usize = 32;
+/// The four blocks that SIMD computes at once.
+const STORE: usize = 4 * 64;
 
-/// What was made and not yet given out; the rest is zeros.
+/// What was made and not yet given out; what was is zeros.
 struct Store {
     bytes: Zeroizing<[u8; STORE]>,
     used: usize,
@@ -83,14 +84,28 @@ impl Entropy {
         self.bytes()
     }
 
+    #[inline]
     pub(crate) fn bytes<const N: usize>(&mut self) -> [u8; N] {
+        let store = self.store.get_or_insert_with(Box::default);
+        let rest = store.bytes.get_mut(store.used..);
+        if let Some(given) = rest.and_then(<[u8]>::first_chunk_mut::<N>) {
+            let bytes = *given;
+            given.zeroize();
+            store.used += N;
+            return bytes;
+        }
+        self.bytes_over_the_end()
+    }
+
+    #[cold]
+    fn bytes_over_the_end<const N: usize>(&mut self) -> [u8; N] {
         let mut bytes = [0; N];
         let mut rest = &mut bytes[..];
         let store = self.store.get_or_insert_with(Box::default);
         while !rest.is_empty() {
             if store.used == STORE {
                 advance(&mut self.key, &mut *store.bytes);
-                store.used = 0;
+                store.used = KEY;
             }
             let count = rest.len().min(STORE - store.used);
             let (now, later) = rest.split_at_mut(count);
@@ -108,19 +123,21 @@ impl Entropy {
         if self.store.is_some() {
             return self.bytes();
         }
-        let mut nonce = [0; 8];
-        advance(&mut self.key, &mut nonce);
-        nonce
+        let mut block = Zeroizing::new([0; KEY + 8]);
+        advance(&mut self.key, &mut *block);
+        core::array::from_fn(|i| block[KEY + i])
     }
 }
 
-/// The next key, and what comes after it in the keystream.
-fn advance(key: &mut Seed, out: &mut [u8]) {
+/// Takes the next key from the begin of the keystream, and leaves what comes
+/// after it behind as many zeros in `block`.
+fn advance(key: &mut Seed, block: &mut [u8]) {
     let mut cipher = ChaCha12::new((&key.0).into(), &[0; 12].into());
-    key.0.zeroize();
-    cipher.apply_keystream(&mut key.0);
-    out.zeroize();
-    cipher.apply_keystream(out);
+    block.fill(0);
+    cipher.apply_keystream(block);
+    let (next, _) = block.split_at_mut(KEY);
+    key.0.copy_from_slice(next);
+    next.zeroize();
 }
 
 impl fmt::Debug for Entropy {
@@ -140,7 +157,7 @@ mod tests {
     /// test vectors have it (TC1, 256 bits).
     #[test]
     fn the_first_key_and_output_are_those_of_the_vector() {
-        const KEY: [u8; 32] = [
+        const NEXT: [u8; 32] = [
             0x9b, 0xf4, 0x9a, 0x6a, 0x07, 0x55, 0xf9, 0x53, 0x81, 0x1f, 0xce, 0x12, 0x5f, 0x26,
             0x83, 0xd5, 0x04, 0x29, 0xc3, 0xbb, 0x49, 0xe0, 0x74, 0x14, 0x7e, 0x00, 0x89, 0xa5,
             0x2e, 0xae, 0x15, 0x5f,
@@ -151,10 +168,10 @@ mod tests {
         ];
         let mut entropy = Entropy::new(Seed::new([0; 32]));
         assert_eq!(entropy.bytes(), OUTPUT);
-        assert_eq!(entropy.key.0, KEY);
+        assert_eq!(entropy.key.0, NEXT);
         let mut entropy = Entropy::new(Seed::new([0; 32]));
         assert_eq!(entropy.nonce(), OUTPUT[..8]);
-        assert_eq!(entropy.key.0, KEY);
+        assert_eq!(entropy.key.0, NEXT);
         assert!(entropy.store.is_none(), "idle connections have none");
     }
 
@@ -166,7 +183,7 @@ mod tests {
         }
         let mut later = Entropy::new(entropy.key.clone());
         for _ in 0..8 {
-            all.extend_from_slice(&later.bytes::<STORE>());
+            all.extend_from_slice(&later.bytes::<{ STORE - KEY }>());
             all.extend_from_slice(&later.key.0);
         }
         // The keystream of the key that is here, wherever one begins in it.

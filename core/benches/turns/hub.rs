@@ -158,9 +158,10 @@ pub(super) fn group() -> Option<Encryption> {
     })
 }
 
-/// One event of so many bytes to a room.
+/// So many events to a room at a time, of so many bytes.
 pub(super) fn room(
     members: usize,
+    events: usize,
     length: usize,
     encryption: Option<Encryption>,
 ) -> Box<dyn FnMut()> {
@@ -173,12 +174,14 @@ pub(super) fn room(
     let text = "x".repeat(rest);
     let data = Json::parse(format!(r#"{{"text":"{text}"}}"#)).expect("JSON");
     Box::new(move || {
-        let to = Target::Room {
-            namespace: "/".into(),
-            room: "lobby".into(),
-        };
-        let event = Publication::new(to, "told", Some(data.clone()));
-        assert_eq!(world.hub.publish(Tick::ZERO, event), members);
+        for _ in 0..events {
+            let to = Target::Room {
+                namespace: "/".into(),
+                room: "lobby".into(),
+            };
+            let event = Publication::new(to, "told", Some(data.clone()));
+            assert_eq!(world.hub.publish(Tick::ZERO, event), members);
+        }
         world.drain();
     })
 }
