@@ -681,7 +681,7 @@ class SmartSocketClient {
       },
 
       /** Many per event, called in turn with the data and, if asked for, a way to answer. */
-      on: listen,
+      on: (event, listener) => listen(event, listener),
       once: (event, listener) => listen(event, listener, true),
       /** Without a listener, all of the event. */
       off(event, listener) {
