@@ -76,9 +76,12 @@ impl World {
         self.hub.transmitted(Tick::ZERO, id, said.len());
         let mut socket = super::open(Role::Client, None);
         socket.handle_bytes(Tick::ZERO, &mut said);
-        let heard = std::iter::from_fn(|| socket.poll_output()).find_map(|output| match output {
-            Told::Event(Heard::Message(message)) => Some(message),
-            _ => None,
+        let mut outputs = std::iter::from_fn(|| socket.poll_output());
+        let heard = outputs.find_map(|output| {
+            let Told::Event(Heard::Message(message)) = output else {
+                return None;
+            };
+            Some(message)
         });
         let heard = heard.expect("CONNECT_ACK");
         let heard: serde_json::Value = serde_json::from_slice(heard.as_bytes()).expect("JSON");
