@@ -311,6 +311,29 @@ fn a_bare_route_gives_its_connections_away_and_counts_them() {
 }
 
 #[test]
+fn requests_are_judged_and_messages_go_out_as_they_are() {
+    let server = Running::start(|| {
+        Server::builder().route(Route::raw("/ws"), |wss| {
+            wss.verify_client(|info| info.query() == Some("token=good"));
+            wss.on_any(|ws, message, _| {
+                if let Some(text) = message.raw {
+                    ws.send(Message::Text(text));
+                }
+            });
+            wss.on_binary(|ws, data| ws.send(Message::Binary(data)));
+        })
+    });
+    let mut ws = server.connect("/ws?token=good");
+    for message in [Message::text("{ as it is"), Message::binary(&[0, 255][..])] {
+        ws.send(message.clone()).unwrap();
+        assert_eq!(ws.recv().unwrap().unwrap(), message);
+    }
+    let url = format!("ws://{}/ws?token=bad", server.address);
+    let refused = WebSocket::connect(&url).unwrap_err();
+    assert!(refused.to_string().contains("403"), "{refused}");
+}
+
+#[test]
 fn stopping_tells_everybody() {
     let server = Running::start(|| Server::builder().namespace("/", |_| {}));
     {

@@ -217,6 +217,11 @@ impl Io {
         self.hub(|hub, _| hub.stats())
     }
 
+    /// Messages received so far (RN-11).
+    pub fn received_messages(&self) -> u64 {
+        self.hub(|hub, _| hub.received_messages())
+    }
+
     /// Connections by namespace (SS-09).
     pub fn namespace_stats(&self) -> Vec<(String, usize)> {
         self.hub(|hub, _| {

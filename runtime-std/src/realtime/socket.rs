@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use smartsocket_core::hub::{AckTicket, ClientId, ConnId, JoinError, UserId};
-use smartsocket_core::{CloseCode, IntoJson, Json, JsonError, Utf8Bytes};
+use smartsocket_core::{CloseCode, IntoJson, Json, JsonError, Message, Utf8Bytes};
 
 use super::handlers::EventHandler;
 use super::io::Io;
@@ -136,6 +136,12 @@ impl Socket {
         self.io
             .command(|hub, now| hub.emit(now, self.client, event, data));
         Ok(())
+    }
+
+    /// Sends it a message as it is, whatever its dialect.
+    pub fn send(&self, message: impl Into<Message>) {
+        self.io
+            .command(|hub, now| hub.send(now, self.client, message));
     }
 
     /// Sends it an event and waits for its answer, on this thread.
