@@ -120,6 +120,8 @@ pub(super) struct Flags {
     pub(super) known: bool,
     /// The client was told that it is too fast, and has not been slower since.
     pub(super) warned: bool,
+    /// Somebody was refused for want of room and waits to hear of some.
+    pub(super) awaited: bool,
 }
 
 /// What a client is asked about, not worked with.
@@ -152,6 +154,13 @@ pub(super) struct Waiting {
     /// How many of them are answers.
     pub(super) answers: usize,
     pub(super) answer_bytes: usize,
+}
+
+impl Waiting {
+    pub(super) fn push(&mut self, parcel: Parcel) {
+        self.bytes += parcel.message.len();
+        self.queue.push_back(parcel);
+    }
 }
 
 /// A message on its way out.

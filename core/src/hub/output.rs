@@ -52,6 +52,9 @@ pub enum Event {
         /// What came of it.
         answer: Answer,
     },
+    /// After [`EmitError::Full`](super::EmitError::Full): there is room again,
+    /// or the client is gone. Told once, to be followed by another try.
+    Drained(ClientId),
     /// A client asks for a WebSocket on a [bare](super::Route::bare) route:
     /// [`detach`](super::Hub::detach) it, and let the machine
     /// [`decide`](crate::WebSocket::decide) the ticket.

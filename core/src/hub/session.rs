@@ -342,6 +342,7 @@ impl Hub {
         for key in owed {
             self.answer(id, key, Answer::Closed);
         }
+        self.tell_of_room(id);
         self.broker.leave(self.clock, id);
         self.broker_effects();
         if let Some(conn) = self.conns.get_mut(id) {

@@ -14,7 +14,7 @@ use async_executor::LocalExecutor;
 use async_io::Timer;
 use futures_io::{AsyncRead as _, AsyncWrite as _};
 use futures_lite::future::{poll_fn, yield_now};
-use smartsocket_core::hub::{AckToken, Answer, ConnId, Event, Hub, Output};
+use smartsocket_core::hub::{AckToken, Answer, ClientId, ConnId, Event, Hub, Output};
 use smartsocket_core::websocket::{Accept, Ticket};
 use smartsocket_core::{Fault, Tick};
 
@@ -53,7 +53,11 @@ pub(super) struct Shard {
     armed: Cell<Tick>,
     /// Who waits for which answer.
     pub(super) waiting: RefCell<HashMap<AckToken, async_channel::Sender<Answer>>>,
+    /// Who waits for which client to read: a channel that is closed then.
+    room: RefCell<HashMap<ClientId, Room>>,
 }
+
+type Room = (async_channel::Sender<()>, async_channel::Receiver<()>);
 
 /// A connection's socket and what its task is to do with it.
 pub(super) struct Link {
@@ -100,6 +104,7 @@ impl Shard {
             sleeper: Cell::new(None),
             armed: Cell::new(Tick::MAX),
             waiting: RefCell::default(),
+            room: RefCell::default(),
         }
     }
 
@@ -346,6 +351,9 @@ impl Shard {
                         let _ = sender.try_send(answer);
                     }
                 }
+                Output::Event(Event::Drained(client)) => {
+                    self.room.borrow_mut().remove(&client);
+                }
                 Output::Event(Event::Request(id, ticket)) => self.app.request(id, ticket),
                 Output::Event(Event::Bare(id, ticket)) => self.give_away(id, ticket),
                 // One hub has nobody to tell.
@@ -360,6 +368,15 @@ impl Shard {
         {
             sleeper.wake();
         }
+    }
+
+    /// What ends when there is room for more to this client, or it is gone.
+    pub(super) fn room(&self, client: ClientId) -> async_channel::Receiver<()> {
+        let mut room = self.room.borrow_mut();
+        let (_, told) = room
+            .entry(client)
+            .or_insert_with(|| async_channel::bounded(1));
+        told.clone()
     }
 
     /// A connection of a bare route gets a driver of its own.
