@@ -497,6 +497,15 @@ fn who_feeds_a_client_that_goes_learns_of_it() {
     block_on(async {
         drop(feeder.connect().await);
         assert_eq!(feeder.ended.recv().await, Ok(Err(WaitError::Gone)));
+        // A write that failed before the end was read: its place is free again.
+        let url = format!("ws://{}/", feeder.server.address);
+        for tried in 0.. {
+            if WebSocket::connect(&url).await.is_ok() {
+                break;
+            }
+            assert!(tried < 500, "it is not over");
+            Timer::after(Duration::from_millis(10)).await;
+        }
     });
 }
 

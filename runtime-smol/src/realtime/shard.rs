@@ -69,6 +69,8 @@ pub(super) struct Link {
     shutdown: Cell<bool>,
     paused: Cell<bool>,
     eof: Cell<bool>,
+    /// Nothing can be written any more; told once nothing can be read either.
+    broken: Cell<Option<Fault>>,
     done: Cell<bool>,
     waker: Cell<Option<Waker>>,
     pub(super) data: Rc<Data>,
@@ -145,6 +147,7 @@ impl Shard {
             shutdown: Cell::new(false),
             paused: Cell::new(false),
             eof: Cell::new(false),
+            broken: Cell::new(None),
             done: Cell::new(false),
             waker: Cell::new(None),
             data: Rc::default(),
@@ -201,7 +204,13 @@ impl Shard {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Ok(0)) => {
                 link.eof.set(true);
-                self.hub.borrow_mut().handle_eof(self.now(), link.id);
+                let (now, broken) = (self.now(), link.broken.take());
+                let mut hub = self.hub.borrow_mut();
+                hub.handle_eof(now, link.id);
+                if let Some(fault) = broken {
+                    // What is left to say cannot be said.
+                    hub.handle_fault(now, link.id, fault);
+                }
                 false
             }
             Poll::Ready(Ok(_)) => true,
@@ -289,6 +298,8 @@ impl Shard {
                     // first, unless nothing can be read any more.
                     if link.eof.get() || link.paused.get() {
                         self.fault(link, &error);
+                    } else {
+                        link.broken.set(Some(Fault::from(&error)));
                     }
                     link.want_write.set(false);
                     return self.kick();
@@ -324,7 +335,13 @@ impl Shard {
                         link.wake();
                     }
                 }),
-                Output::PauseRead(id) => self.with_link(id, |link| link.paused.set(true)),
+                Output::PauseRead(id) => self.with_link(id, |link| {
+                    link.paused.set(true);
+                    if let Some(fault) = link.broken.take() {
+                        let now = self.now();
+                        self.hub.borrow_mut().handle_fault(now, id, fault);
+                    }
+                }),
                 Output::ResumeRead(id) => self.with_link(id, |link| {
                     link.paused.set(false);
                     link.wake();
