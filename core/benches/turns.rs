@@ -46,8 +46,9 @@ const CASES: &[Case] = &[
     ("hub-event-unheard", hub::unheard),
     ("hub-event-heard", hub::heard),
     ("hub-event-asked", hub::asked),
-    ("hub-room-1", || hub::room(1)),
-    ("hub-room-500", || hub::room(500)),
+    ("hub-room-1", || hub::room(1, 1)),
+    ("hub-room-500", || hub::room(500, 1)),
+    ("hub-room-500-by-8", || hub::room(500, 8)),
 ];
 
 fn main() -> ExitCode {

@@ -102,8 +102,8 @@ pub(super) fn asked() -> Box<dyn FnMut()> {
     event(ASKED, &["asked"])
 }
 
-/// One event to a room.
-pub(super) fn room(members: usize) -> Box<dyn FnMut()> {
+/// So many events to a room at a time.
+pub(super) fn room(members: usize, events: usize) -> Box<dyn FnMut()> {
     let mut world = World::new(members, &[]);
     for id in world.clients.clone() {
         world.hub.join(Tick::ZERO, id, "lobby").expect("room");
@@ -111,12 +111,14 @@ pub(super) fn room(members: usize) -> Box<dyn FnMut()> {
     }
     let data = Json::parse(r#"{"text":"0123456789"}"#).expect("JSON");
     Box::new(move || {
-        let to = Target::Room {
-            namespace: "/".into(),
-            room: "lobby".into(),
-        };
-        let event = Publication::new(to, "told", Some(data.clone()));
-        assert_eq!(world.hub.publish(Tick::ZERO, event), members);
+        for _ in 0..events {
+            let to = Target::Room {
+                namespace: "/".into(),
+                room: "lobby".into(),
+            };
+            let event = Publication::new(to, "told", Some(data.clone()));
+            assert_eq!(world.hub.publish(Tick::ZERO, event), members);
+        }
         world.drain();
     })
 }

@@ -1,8 +1,8 @@
 //! What goes out: to one client, to many, to those who are away.
 
 use alloc::vec::Vec;
-use core::fmt;
 use core::time::Duration;
+use core::{fmt, mem};
 
 use crate::code::CloseCode;
 use crate::dialect::{AckKey, Outgoing};
@@ -498,8 +498,8 @@ impl Hub {
             return false;
         }
         let state = &self.routes[usize::from(route)];
-        if let (Some(changing), Some((name, data)), false) =
-            (&mut conn.changing, saying.event(), saying.changed)
+        if let Some(changing) = &mut conn.changing
+            && let (Some((name, data)), false) = (saying.event(), saying.changed)
             && (state.route.interest.has(Interest::OUTBOUND) || changing.is_busy())
         {
             if changing.queue.len() >= state.route.outbox.max_messages {
@@ -510,12 +510,8 @@ impl Hub {
             self.change_next(id);
             return true;
         }
-        self.use_config(Some(route));
-        let state = &self.routes[usize::from(route)];
+        self.shared.see(&state.websocket);
         let dialect = &self.dialects[usize::from(state.dialect)];
-        let Some(conn) = self.conns.get_mut(id) else {
-            return false;
-        };
         let echoes = saying.echoes();
         let secret = conn.secret.is_some();
         let shared = secret
@@ -590,7 +586,9 @@ impl Hub {
             self.counters.dropped(DropCause::Outbox, waiting + refused);
             conn.close(&mut self.shared, now, CloseCode::TRY_AGAIN, "too slow");
         }
-        self.touch(id);
+        if !mem::replace(&mut conn.flags.dirty, true) {
+            self.dirty.push_back(id);
+        }
         true
     }
 

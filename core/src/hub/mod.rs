@@ -392,6 +392,9 @@ impl Hub {
         conn.endpoint.transmitted(shared, now, n);
         if conn.outbox.is_some() {
             self.feed(id, WIRE);
+        } else if conn.inbox.is_empty() && conn.endpoint.rests(shared) {
+            // As after most messages. Its next deadline is no earlier than it was.
+            return;
         }
         self.pump(id);
     }
@@ -526,9 +529,7 @@ impl Hub {
             Some(route) => &self.routes[usize::from(route)].websocket,
             None => &self.listener,
         };
-        if !Arc::ptr_eq(&self.shared.config, config) {
-            self.shared.config = Arc::clone(config);
-        }
+        self.shared.see(config);
     }
 
     /// A connection and what its endpoint needs.

@@ -439,6 +439,14 @@ impl Endpoint {
         !self.flags.broken && self.end.as_deref().is_some_and(soft)
     }
 
+    /// Whether it is open and there is nothing to tell, to send or to pause.
+    pub(crate) fn rests(&self, shared: &Shared) -> bool {
+        matches!(self.phase, Phase::Open)
+            && !self.has_event(shared)
+            && self.flags.pause == self.flags.paused
+            && !self.has_unsent()
+    }
+
     #[inline]
     pub(crate) fn has_event(&self, shared: &Shared) -> bool {
         !shared.events.is_empty() || self.end.is_some()

@@ -379,6 +379,14 @@ impl Shared {
         }
     }
 
+    /// Makes these the options that endpoints see.
+    #[inline]
+    pub(crate) fn see(&mut self, config: &Arc<Config>) {
+        if !Arc::ptr_eq(&self.config, config) {
+            self.config = Arc::clone(config);
+        }
+    }
+
     /// Whether an endpoint has told something that nobody has taken.
     pub(crate) fn has_events(&self) -> bool {
         !self.events.is_empty()

@@ -8,7 +8,7 @@
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::fmt;
+use core::{fmt, mem};
 
 use bytes::Bytes;
 
@@ -20,7 +20,7 @@ use crate::frame::{close, mask};
 use crate::message::Message;
 
 use super::codec::Codec;
-use super::wire::{GATHER, Wire};
+use super::wire::{GATHER, Joined, SHORT, Wire};
 use super::{Role, Shared};
 
 /// Frames are made until this many bytes are on the wire.
@@ -96,11 +96,11 @@ pub(crate) struct Packed {
     deflated: Vec<((u8, u8), Option<Bytes>)>,
     /// Payloads, and whole frames of a server with them; plain and compressed.
     frames: [Option<(Bytes, Bytes)>; 2],
+    /// Pieces that the frame came behind, and each with the frame.
+    joined: Joined,
+    /// Somebody had a short one of it, copied.
+    copied: bool,
 }
-
-/// A frame for many that is longer than this is shared; a shorter one is
-/// copied, which is cheaper than one more piece to write.
-const SHARED: usize = 256;
 
 #[derive(Clone, Copy, Debug)]
 struct Unfinished {
@@ -229,6 +229,17 @@ impl Sender {
                 .map_err(|(_, refused)| refused);
         }
         self.admit(shared, message.len())?;
+        let can_share = self.role == Role::Server
+            && self.waiting.is_none()
+            && self.wire.len() < WIRE_TARGET
+            && self.wire.has_place();
+        if can_share
+            && codec.is_none()
+            && let Some((_, frame)) = &packed.frames[0]
+        {
+            self.wire.share(frame, &mut packed.joined);
+            return Ok(());
+        }
         let payload = message.clone().into_bytes();
         let deflated = codec.and_then(|codec| {
             let variant = codec.variant();
@@ -251,27 +262,23 @@ impl Sender {
         };
         let compressed = deflated.is_some();
         let payload = deflated.unwrap_or(payload);
-        let shareable = payload.len() > SHARED
-            && payload.len() <= shared.config.fragment_size
-            && self.role == Role::Server
-            && self.waiting.is_none()
-            && self.wire.len() < WIRE_TARGET
-            && self.wire.has_place();
-        if shareable {
+        // A long one is shared from the first who gets it; a short one from the
+        // second, as it may be for one only.
+        let worth = payload.len() > SHORT || mem::replace(&mut packed.copied, true);
+        if can_share && worth && payload.len() <= shared.config.fragment_size {
             // The frame is the same for all who get this very payload.
             let place = &mut packed.frames[usize::from(compressed)];
             let known = place
                 .as_ref()
                 .filter(|(of, _)| of.as_ptr() == payload.as_ptr());
             let frame = match known {
-                Some((_, frame)) => frame.clone(),
+                Some((_, frame)) => frame,
                 None => {
                     let frame = whole_frame(opcode, compressed, &payload);
-                    *place = Some((payload, frame.clone()));
-                    frame
+                    &place.insert((payload, frame)).1
                 }
             };
-            self.wire.push(frame);
+            self.wire.share(frame, &mut packed.joined);
         } else {
             self.queue(shared, opcode, compressed, payload, true);
         }

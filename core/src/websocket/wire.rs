@@ -19,6 +19,19 @@ const CROWD: usize = 64;
 /// long to be copied and has its header before it.
 pub(super) const MAX_PIECES: usize = CROWD + 2 * (SEAL / GATHER) + 2;
 
+/// A frame for many up to this length is copied behind what is one's own, which
+/// is cheaper than one more entry in a vectored write.
+pub(super) const SHORT: usize = 256;
+/// Frames for many are joined up to this length.
+const JOINED: usize = 4 * 1024;
+/// So many ways are remembered to come before the same frame.
+const WAYS: usize = 4;
+
+/// Pieces with a frame behind them: what it came behind, and both as one. They
+/// are kept while the frame is given out, so that two pieces at one address
+/// are the same.
+pub(super) type Joined = Vec<(Bytes, Bytes)>;
+
 /// A queue of byte strings with a gathering buffer at its end.
 ///
 /// One string lives inline, so that the usual turn (one answer, sent at once)
@@ -90,6 +103,50 @@ impl Wire {
         self.push_sealed(bytes);
     }
 
+    /// Appends a frame that many get, without copying it: they who got the same
+    /// before share both as one piece.
+    #[inline]
+    pub(super) fn share(&mut self, frame: &Bytes, joined: &mut Joined) {
+        if self.bytes == 0 {
+            self.bytes = frame.len();
+            self.front = frame.clone();
+        } else {
+            self.share_behind(frame, joined);
+        }
+    }
+
+    fn share_behind(&mut self, frame: &Bytes, joined: &mut Joined) {
+        let mut copy = frame.len() <= SHORT;
+        if self.tail.is_empty() {
+            let last = self.rest.back_mut().unwrap_or(&mut self.front);
+            let known = joined
+                .iter()
+                .find(|(before, _)| before.as_ptr() == last.as_ptr() && before.len() == last.len());
+            if let Some((_, both)) = known {
+                *last = both.clone();
+                self.bytes += frame.len();
+                return;
+            }
+            // What nobody else has is not worth a copy for others.
+            if !last.is_unique() {
+                if last.len() + frame.len() <= JOINED && joined.len() < WAYS {
+                    let both = Bytes::from([&last[..], frame].concat());
+                    let before = mem::replace(last, both.clone());
+                    joined.push((before, both));
+                    self.bytes += frame.len();
+                    return;
+                }
+                copy = false;
+            }
+        }
+        if copy {
+            self.gather(frame.len()).extend_from_slice(frame);
+            self.gathered(frame.len());
+        } else {
+            self.push(frame.clone());
+        }
+    }
+
     /// Makes what was gathered visible to [`unsent`](Self::unsent).
     #[inline]
     pub(super) fn seal(&mut self) {
@@ -153,6 +210,61 @@ impl Wire {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Two who get the same hold the same bytes; a third, with an answer of its
+    /// own between, gets them too.
+    #[test]
+    fn what_many_get_is_joined_once() {
+        let mut wires: [Wire; 3] = Default::default();
+        let mut expected: [Vec<u8>; 3] = Default::default();
+        for n in 0..100_u8 {
+            let frame = Bytes::from(alloc::vec![n; 1 + usize::from(n) * 7]);
+            let mut joined = Joined::new();
+            for (at, wire) in wires.iter_mut().enumerate() {
+                if at == 2 && n % 10 == 3 {
+                    wire.gather(5).extend_from_slice(b"alone");
+                    wire.gathered(5);
+                    wire.seal();
+                    expected[at].extend(b"alone");
+                }
+                wire.share(&frame, &mut joined);
+                expected[at].extend(&frame);
+            }
+            assert!(joined.len() <= WAYS);
+        }
+        let shown = |wire: &mut Wire| {
+            wire.seal();
+            let pieces = wire.unsent().map(|piece| piece.as_ptr());
+            pieces.collect::<Vec<_>>()
+        };
+        let [first, second, third] = &mut wires;
+        assert_eq!(shown(first), shown(second));
+        assert!(first.unsent().all(|piece| piece.len() <= JOINED));
+        assert!(shown(first).len() < 14);
+        assert!(shown(third).len() < 90);
+        for (wire, expected) in wires.iter().zip(&expected) {
+            assert_eq!(wire.len(), expected.len());
+            assert_eq!(content(wire), *expected);
+        }
+    }
+
+    /// Who took a part of it and who took nothing are not confused.
+    #[test]
+    fn a_piece_taken_in_part_is_not_what_others_hold() {
+        let mut wires: [Wire; 2] = Default::default();
+        for n in 0..3_u8 {
+            let frame = Bytes::from(alloc::vec![n; 10]);
+            let mut joined = Joined::new();
+            for wire in &mut wires {
+                wire.share(&frame, &mut joined);
+            }
+            wires[1].advance(4);
+        }
+        wires.iter_mut().for_each(Wire::seal);
+        let whole = [[0; 10], [1; 10], [2; 10]].concat();
+        assert_eq!(content(&wires[0]), whole);
+        assert_eq!(content(&wires[1]), whole[12..]);
+    }
 
     fn content(wire: &Wire) -> Vec<u8> {
         wire.unsent()

@@ -264,21 +264,27 @@ impl Shard {
     fn write(&self, link: &Link, cx: &mut Context<'_>) {
         loop {
             let mut hub = self.hub.borrow_mut();
-            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-            let mut count = 0;
-            for (slice, bytes) in slices.iter_mut().zip(hub.unsent(link.id)) {
-                *slice = IoSlice::new(bytes);
-                count += 1;
-            }
             let mut stream = link.stream.borrow_mut();
             let Some(stream) = stream.as_mut() else {
                 return link.want_write.set(false);
             };
             let stream = Pin::new(stream);
-            let result = match &slices[..count] {
-                [] => break,
-                [one] => stream.poll_write(cx, one),
-                many => stream.poll_write_vectored(cx, many),
+            let result = {
+                let mut unsent = hub.unsent(link.id);
+                match (unsent.next(), unsent.next()) {
+                    (None, _) => break,
+                    (Some(one), None) => stream.poll_write(cx, one),
+                    (Some(first), Some(second)) => {
+                        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+                        let mut count = 0;
+                        let all = [first, second].into_iter().chain(unsent);
+                        for (slice, bytes) in slices.iter_mut().zip(all) {
+                            *slice = IoSlice::new(bytes);
+                            count += 1;
+                        }
+                        stream.poll_write_vectored(cx, &slices[..count])
+                    }
+                }
             };
             match result {
                 Poll::Ready(Ok(n)) if n > 0 => hub.transmitted(self.now(), link.id, n),
