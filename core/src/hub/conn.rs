@@ -17,6 +17,7 @@ use crate::websocket::{Closed, Endpoint, Shared};
 
 use super::config::{Interest, Outbox};
 use super::ids::{ClientId, UserId};
+use super::output::Step;
 use super::rooms::{NamespaceKey, RoomKey};
 use super::secrecy::Secret;
 
@@ -55,6 +56,8 @@ pub(super) struct Conn {
     pub(super) turn: Option<Turning>,
     /// Events on their way out that the application changes first.
     pub(super) changing: Option<Box<Changing>>,
+    /// That it is too fast, which the application is told after its turn.
+    pub(super) notice: Option<Box<Step>>,
     /// Messages that wait for it, with their lengths.
     pub(super) inbox: VecDeque<(usize, Incoming)>,
     pub(super) inbox_bytes: usize,

@@ -308,6 +308,7 @@ impl Hub {
             memory: Memory::default(),
             binary: PeerBinary::None,
             turn: None,
+            notice: None,
             changing: None,
             inbox: VecDeque::new(),
             inbox_bytes: 0,
