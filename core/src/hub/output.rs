@@ -1,6 +1,7 @@
 //! What a hub puts out, and how it is answered.
 
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -227,10 +228,14 @@ pub struct AckTicket {
 }
 
 /// Who is gone, and how.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Gone {
     /// Who it was.
     pub user: Option<UserId>,
+    /// The name it chose (RNode).
+    pub alias: Option<Utf8Bytes>,
+    /// The path it had connected to.
+    pub path: String,
     /// How it ended.
     pub closed: Box<Closed>,
 }

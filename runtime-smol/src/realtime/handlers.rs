@@ -336,11 +336,7 @@ async fn call(handlers: &Handlers, socket: Socket, slot: &mut Option<Turn>) -> O
         }
         Step::Closed(gone) => {
             for handler in &handlers.disconnected {
-                let gone = Gone {
-                    user: gone.user.clone(),
-                    closed: gone.closed.clone(),
-                };
-                handler(socket.clone(), gone).await;
+                handler(socket.clone(), Gone::clone(gone)).await;
             }
         }
         // Hooks only.
