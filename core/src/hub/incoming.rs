@@ -1,5 +1,6 @@
 //! What comes in: counted, understood, held against the session's state.
 
+use alloc::boxed::Box;
 use alloc::string::ToString as _;
 use core::time::Duration;
 
@@ -283,10 +284,12 @@ impl Hub {
             event,
             retry_after: retry.as_micros().div_ceil(1_000) as u64,
         };
-        if busy {
-            self.perform(id, step);
-        } else {
+        if !busy {
             self.propose(id, step);
+        } else if !self.is_wanted(id, &step) {
+            self.perform(id, step);
+        } else if let Some(conn) = self.conns.get_mut(id) {
+            conn.notice.get_or_insert_with(|| Box::new(step));
         }
     }
 

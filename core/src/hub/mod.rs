@@ -4,7 +4,8 @@
 //! connection: bytes and ticks in, bytes and events out. `opening` answers
 //! requests, `session` is one client's coming and going, `incoming` what it
 //! says, `turns` what the application says to that, `membership` what happens
-//! in rooms, `deliver` what goes out to one or many. `rooms`, `table` and
+//! in rooms, `deliver` what goes out to one or many, `pace` no faster than it
+//! is read. `rooms`, `table` and
 //! `timers` are what all of it is kept in.
 
 mod config;
@@ -16,6 +17,7 @@ mod incoming;
 mod membership;
 mod opening;
 mod output;
+mod pace;
 mod publish;
 mod rooms;
 mod secrecy;
@@ -318,6 +320,7 @@ impl Hub {
             memory: Memory::default(),
             binary: PeerBinary::None,
             turn: None,
+            notice: None,
             changing: None,
             inbox: VecDeque::new(),
             inbox_bytes: 0,

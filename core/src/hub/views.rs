@@ -124,6 +124,13 @@ impl Hub {
         Clients(self)
     }
 
+    /// Bytes that wait to be sent to a client; 0 when it is gone.
+    pub fn buffered(&self, client: ClientId) -> usize {
+        let id = self.clients.get(&client);
+        id.and_then(|&id| self.client(id))
+            .map_or(0, |client| client.buffered())
+    }
+
     /// The connection of a client, by the text of its id or the name it chose.
     pub fn find(&self, client: &str) -> Option<ConnId> {
         match client.parse::<ClientId>() {
