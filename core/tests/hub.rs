@@ -547,6 +547,37 @@ fn too_many_messages_are_dropped_and_told_once() {
 }
 
 #[test]
+fn the_application_is_told_who_is_too_fast_while_it_is_busy_afterwards() {
+    let mut route = Route::smartsocket("/");
+    route.interest = Interest::EVENT | Interest::RATE_LIMITED;
+    route.rate = Some(smartsocket_core::RateLimit::new(2, Duration::from_secs(5)));
+    let mut world = World::new(vec![route]);
+    let id = world.connect("/");
+    world.got(id);
+    // As a flood comes: in one piece.
+    let flood = ["a", "b", "c", "d"].map(|name| format!(r#"{{"event":"{name}"}}"#));
+    let flood = flood.iter().flat_map(|text| frame(Role::Server, 1, text));
+    world.feed(id, flood.collect());
+    let busy = world.turn();
+    assert!(matches!(&busy.step, Step::Event(event) if event.name == "a"));
+    assert_eq!(world.got(id), [""; 0]);
+    world.decide(busy.allow());
+    let notice = world.turn();
+    let told = Step::RateLimited {
+        event: None,
+        retry_after: 5_334,
+    };
+    assert_eq!(format!("{:?}", notice.step), format!("{told:?}"));
+    world.decide(notice.cancel(None));
+    let next = world.turn();
+    assert!(matches!(&next.step, Step::Event(event) if event.name == "b"));
+    world.decide(next.allow());
+    assert!(world.turns.is_empty(), "once");
+    assert_eq!(world.got(id), [""; 0], "the application says it, or nobody");
+    assert_eq!(world.hub.dropped(DropCause::RateLimited), 2);
+}
+
+#[test]
 fn a_slow_reader_is_bounded_by_the_policy_of_its_route() {
     for overflow in [
         Overflow::Close,

@@ -6,6 +6,7 @@ import logger, { setLevel } from 'smartsocket-client/logger';
 const options: Options = {
   namespace: '/chat',
   namespaceBy: 'connect',
+  enableEncryption: 'exchange',
   encryptionKey: process.env.ENCRYPTION_KEY,
   apiKey: undefined,
   reconnectDelay: 2000,
@@ -38,6 +39,8 @@ console.log(sent, answer, client.connected, client.state, client.id?.length, cli
 new SmartSocketClient('ws://h', { reconectDelay: 1 });
 // @ts-expect-error: no such way
 new SmartSocketClient('ws://h', { namespaceBy: 'query' });
+// @ts-expect-error: no such way either
+new SmartSocketClient('ws://h', { enableEncryption: 'always' });
 // @ts-expect-error: it is told, not set
 client.connected = true;
 // @ts-expect-error: no such level

@@ -7,7 +7,7 @@ use smartsocket_smol::crypt::KeyRing;
 use smartsocket_smol::deflate::Deflate;
 use smartsocket_smol::dialect::{Dialect, SmartSocket};
 use smartsocket_smol::http::{ApiConfig, Origins};
-use smartsocket_smol::hub::{Auth, Heartbeat, HubConfig, Overflow, Route};
+use smartsocket_smol::hub::{Auth, Encryption, Heartbeat, HubConfig, Overflow, Route};
 
 use super::value::{Rate, Secret};
 use super::{Settings, encryption};
@@ -105,6 +105,7 @@ impl Settings {
             Overflow::DropNewest
         };
         self.limit_events(&mut route);
+        route.encryption = ignis.require_encryption.then(Encryption::exchange);
         let websocket = &mut route.websocket;
         websocket.max_message = match ignis.max_payload_length {
             Some(most) => size(most),
