@@ -445,6 +445,33 @@ fn small_messages_wait_for_company_and_a_limit_is_kept() {
     assert_eq!(world.received.len(), 5);
     world.pass(seconds(30));
     assert_eq!(world.received.len(), 12);
+
+    // What the protocol says by itself counts too, and goes first.
+    world.received.clear();
+    world.pass(seconds(2));
+    for id in 0..7 {
+        world.say(&format!(r#"{{"type":"ping","id":{id}}}"#));
+    }
+    world
+        .client
+        .send(world.now, Message::text("last"), Priority::High);
+    world.run();
+    assert_eq!(world.received.len(), 5);
+    world.pass(seconds(2));
+    let pongs = (0..7).map(|id| format!(r#"{{"type":"pong","id":{id}}}"#));
+    let all: Vec<_> = pongs.chain(["last".to_owned()]).collect();
+    assert_eq!(world.received, all);
+
+    // But is not for the next connection.
+    for id in 0..7 {
+        world.say(&format!(r#"{{"type":"ping","id":{id}}}"#));
+    }
+    world.drop_line();
+    world.received.clear();
+    world.pass(seconds(2));
+    world.answer_dial();
+    world.pass(seconds(2));
+    assert!(world.received.is_empty());
 }
 
 #[derive(Clone, Debug)]

@@ -61,6 +61,8 @@ pub struct Client {
     limiter: Limiter,
     /// When the limit lets the next go.
     allowed: Tick,
+    /// What the protocol said and the limit holds back; goes before the queue.
+    held: VecDeque<Message>,
     requests: BTreeMap<RequestId, Request>,
     deadlines: BTreeSet<(Tick, RequestId)>,
     serial: u64,
@@ -141,6 +143,7 @@ impl Client {
             batch: Tick::MAX,
             limiter: Limiter::default(),
             allowed: Tick::ZERO,
+            held: VecDeque::new(),
             requests: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             serial: 0,
@@ -485,7 +488,9 @@ impl Client {
         };
         let ping = if self.suspended { Tick::MAX } else { self.ping };
         let request = self.deadlines.first().map_or(Tick::MAX, |(due, _)| *due);
-        let queue = if self.queue.is_empty() || self.state != State::Authenticated {
+        let queue = if !self.held.is_empty() {
+            self.allowed
+        } else if self.queue.is_empty() || self.state != State::Authenticated {
             Tick::MAX
         } else if self.batch < Tick::MAX {
             self.batch.max(self.allowed)
@@ -625,17 +630,12 @@ impl Client {
         let now = self.clock;
         match act {
             Act::Send(message) => {
-                let Some(line) = self.current() else {
-                    return;
-                };
-                let len = message.len();
-                match line.ws.send(now, message) {
-                    Ok(()) => {
-                        self.stats.messages_sent += 1;
-                        self.stats.bytes_sent += len as u64;
-                    }
-                    // It is closing: nothing reaches the peer any more.
-                    Err(_) => self.lost(1),
+                if self.held.is_empty() && self.allowance() {
+                    self.transmit(message);
+                } else if self.held.len() < self.config.queue.max_messages {
+                    self.held.push_back(message);
+                } else {
+                    self.lost(1);
                 }
             }
             Act::Ready => self.ready(),
@@ -672,6 +672,40 @@ impl Client {
             }
             Act::Pong(ms) => self.stats.latency = Some(Duration::from_millis(ms)),
         }
+    }
+
+    fn transmit(&mut self, message: Message) {
+        let now = self.clock;
+        let Some(line) = self.current() else {
+            return;
+        };
+        let len = message.len();
+        match line.ws.send(now, message) {
+            Ok(()) => {
+                if let Some(limit) = &self.config.outbound {
+                    // There is an allowance: it was asked for.
+                    let _ = self.limiter.check(limit, now, 1);
+                }
+                self.stats.messages_sent += 1;
+                self.stats.bytes_sent += len as u64;
+            }
+            // It is closing: nothing reaches the peer any more.
+            Err(_) => self.lost(1),
+        }
+    }
+
+    /// Whether the limit lets another message go; if not, when it will.
+    fn allowance(&mut self) -> bool {
+        let Some(limit) = &self.config.outbound else {
+            return true;
+        };
+        if self.limiter.remaining(limit, self.clock) > 0 {
+            return true;
+        }
+        if let Err(later) = self.limiter.check(limit, self.clock, 1) {
+            self.allowed = self.clock + later;
+        }
+        false
     }
 
     /// In.
@@ -735,6 +769,11 @@ impl Client {
     /// Says what waits, as far as it may go.
     fn flush(&mut self) {
         let now = self.clock;
+        while !self.held.is_empty() && self.allowance() {
+            if let Some(message) = self.held.pop_front() {
+                self.transmit(message);
+            }
+        }
         if self.batch < Tick::MAX {
             if now < self.batch && self.queue.bytes() < self.config.batch_bytes {
                 return;
@@ -745,15 +784,10 @@ impl Client {
             && let Some(line) = self.current()
             && line.ws.is_open()
             && line.ws.has_room()
-            && now >= self.allowed
             && !self.queue.is_empty()
+            && self.held.is_empty()
+            && self.allowance()
         {
-            if let Some(limit) = &self.config.outbound
-                && let Err(later) = self.limiter.check(limit, now, 1)
-            {
-                self.allowed = now + later;
-                break;
-            }
             let Some(Waiting { saying, answer }) = self.queue.pop() else {
                 break;
             };
@@ -871,6 +905,7 @@ impl Client {
         self.deadline = Tick::MAX;
         self.ping = Tick::MAX;
         self.pong = Tick::MAX;
+        self.held.clear();
         let since = self.since.take();
         if since.is_some() {
             self.stats.disconnected_at = Some(self.unix_ms());
@@ -923,6 +958,7 @@ impl Client {
         self.deadline = Tick::MAX;
         self.ping = Tick::MAX;
         self.pong = Tick::MAX;
+        self.held.clear();
         let waiting = self.queue.drain().count();
         self.lost(waiting);
         self.fail_requests(|_| true);

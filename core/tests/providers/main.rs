@@ -4,6 +4,7 @@
 mod common;
 
 mod echo;
+mod graphql;
 mod phoenix;
 mod socket_io;
 

@@ -1,6 +1,7 @@
 //! The protocols of providers, one file each.
 
 mod echo;
+mod graphql;
 mod phoenix;
 mod protocol_os;
 mod shared;
@@ -32,6 +33,16 @@ pub enum Provider {
     /// A message as it is makes an event `message`. Binary data that is not an
     /// event's only argument is shown in base64.
     SocketIo,
+    /// GraphQL by the subprotocol `graphql-transport-ws`, that of the library
+    /// `graphql-ws`. A channel is the document of a subscription, or a whole
+    /// payload (`{"query":…,"variables":…}`); it is given to us when its first
+    /// result comes, and its end is the event `complete`. A request is the
+    /// document of a query or mutation, with its variables as data; the answer
+    /// is the result.
+    GraphqlTransportWs,
+    /// The same by the older subprotocol `graphql-ws`, that of Apollo's library
+    /// `subscriptions-transport-ws`.
+    GraphqlWs,
 }
 
 impl Provider {
@@ -41,6 +52,8 @@ impl Provider {
             Self::Echo => Box::new(echo::Echo),
             Self::Phoenix => Box::new(phoenix::Phoenix::default()),
             Self::SocketIo => Box::new(socket_io::SocketIo::default()),
+            Self::GraphqlTransportWs => Box::new(graphql::Graphql::transport()),
+            Self::GraphqlWs => Box::new(graphql::Graphql::legacy()),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! What providers have in common: where the token goes.
+//! What providers have in common: where the token goes, what they set where
+//! the application has left the default.
 
 use alloc::format;
 use alloc::string::String;
@@ -6,13 +7,13 @@ use core::ops::Range;
 use core::time::Duration;
 
 use crate::http::UpgradeRequest;
+use crate::json::Json;
 use crate::message::Message;
 
-use super::super::ConfigError;
-use super::super::backoff::Backoff;
-use super::super::config::{Auth, ClientConfig};
+use super::super::config::{Auth, ClientConfig, DEFAULT_TEMPLATE};
 use super::super::protocol::{Attempt, Cx};
 use super::super::template;
+use super::super::{Backoff, ConfigError};
 
 /// The URL, subprotocols and headers that every provider can have.
 pub(super) fn upgrade(attempt: &Attempt<'_>) -> Result<UpgradeRequest, ConfigError> {
@@ -73,13 +74,6 @@ pub(super) fn default_path(config: &mut ClientConfig, default: &str) {
     }
 }
 
-/// Sets how to come back, where the application has not.
-pub(super) fn default_backoff(config: &mut ClientConfig, backoff: Backoff) {
-    if config.reconnect == Some(Backoff::default()) {
-        config.reconnect = Some(backoff);
-    }
-}
-
 /// Sets how long an attempt may take, where the application has not.
 pub(super) fn default_timeout(config: &mut ClientConfig, timeout: Duration) {
     if config.connect_timeout == ClientConfig::new("").connect_timeout {
@@ -126,4 +120,28 @@ pub(super) fn first_message(cx: &Cx<'_>) -> Option<Message> {
     };
     let token = cx.token.map_or("", |token| token.reveal());
     Some(template::fill(template, kind, token))
+}
+
+/// A text message that is JSON.
+pub(super) fn json(message: &Message) -> Option<Json> {
+    match message {
+        Message::Text(text) => Json::parse(text.clone()).ok(),
+        Message::Binary(_) => None,
+    }
+}
+
+/// The waits of the provider's own client.
+pub(super) fn default_backoff(config: &mut ClientConfig, backoff: &Backoff) {
+    if config.reconnect == Some(Backoff::default()) {
+        config.reconnect = Some(backoff.clone());
+    }
+}
+
+/// The first message that the provider wants.
+pub(super) fn default_template(config: &mut ClientConfig, first: &str) {
+    if let Auth::FirstMessage { template, .. } = &mut config.auth
+        && template == DEFAULT_TEMPLATE
+    {
+        *template = first.into();
+    }
 }
