@@ -6,6 +6,7 @@ mod common;
 mod echo;
 mod graphql;
 mod phoenix;
+mod pusher;
 mod socket_io;
 
 use std::time::Duration;
