@@ -7,6 +7,8 @@ mod aws;
 mod binance;
 mod echo;
 mod graphql;
+mod phoenix;
+mod socket_io;
 
 use std::time::Duration;
 
@@ -14,6 +16,10 @@ use common::client::World;
 use proptest::prelude::*;
 use smartsocket_core::client::Priority;
 use smartsocket_core::{Json, Message};
+
+fn json(text: &str) -> Json {
+    Json::parse(text).expect("JSON")
+}
 
 /// Messages of a provider's own making, cut short, joined, and of anything.
 fn noise(pieces: &'static [&'static str]) -> impl Strategy<Value = Vec<Message>> {
@@ -66,7 +72,7 @@ fn endure(world: &mut World, messages: Vec<Message>) {
         }
         world.run();
         for (channel, socket) in std::mem::take(&mut world.authorize) {
-            let proof = Json::parse(r#"{"auth":"a"}"#).expect("JSON");
+            let proof = json(r#"{"auth":"a"}"#);
             let proof = (n % 2 == 0).then_some(&proof);
             world
                 .client

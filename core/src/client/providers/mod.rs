@@ -4,8 +4,10 @@ mod aws;
 mod binance;
 mod echo;
 mod graphql;
+mod phoenix;
 mod protocol_os;
 mod shared;
+mod socket_io;
 
 use alloc::boxed::Box;
 
@@ -21,6 +23,18 @@ pub enum Provider {
     Custom,
     /// Messages as they are.
     Echo,
+    /// Phoenix channels (`vsn=2.0.0`). A channel is a topic, which is joined;
+    /// events need one. A token among the subprotocols is sent as Phoenix's
+    /// `authToken`, a first message with each join. Binary answers are shown in
+    /// base64.
+    Phoenix,
+    /// Socket.IO 4 (its protocol 5), by WebSocket alone. A channel is a
+    /// namespace, such as `/admin`; other names are events of the main one. The
+    /// token goes where the server looks for `auth.token`; a first message that
+    /// is JSON takes that place, one that begins with `42` follows as an event.
+    /// A message as it is makes an event `message`. Binary data that is not an
+    /// event's only argument is shown in base64.
+    SocketIo,
     /// GraphQL by the subprotocol `graphql-transport-ws`, that of the library
     /// `graphql-ws`. A channel is the document of a subscription, or a whole
     /// payload (`{"query":…,"variables":…}`); it is given to us when its first
@@ -49,6 +63,8 @@ impl Provider {
             Self::AwsApiGateway => Box::new(aws::Aws::default()),
             Self::Binance => Box::new(binance::Binance::default()),
             Self::Echo => Box::new(echo::Echo),
+            Self::Phoenix => Box::new(phoenix::Phoenix::default()),
+            Self::SocketIo => Box::new(socket_io::SocketIo::default()),
             Self::GraphqlTransportWs => Box::new(graphql::Graphql::transport()),
             Self::GraphqlWs => Box::new(graphql::Graphql::legacy()),
         }

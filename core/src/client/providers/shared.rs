@@ -3,6 +3,7 @@
 
 use alloc::format;
 use alloc::string::String;
+use core::ops::Range;
 use core::time::Duration;
 
 use crate::http::UpgradeRequest;
@@ -53,6 +54,31 @@ pub(super) fn upgrade_with(
         }
     }
     Ok(request)
+}
+
+/// Where a URL has its path.
+pub(super) fn path(url: &str) -> Range<usize> {
+    let start = url.find("://").map_or(url.len(), |at| at + 3);
+    let start = url[start..]
+        .find(['/', '?', '#'])
+        .map_or(url.len(), |at| start + at);
+    let end = url[start..].find(['?', '#']);
+    start..end.map_or(url.len(), |at| start + at)
+}
+
+/// Sets the path, where the URL has none.
+pub(super) fn default_path(config: &mut ClientConfig, default: &str) {
+    let path = path(&config.url);
+    if matches!(&config.url[path.clone()], "" | "/") {
+        config.url.replace_range(path, default);
+    }
+}
+
+/// Sets how long an attempt may take, where the application has not.
+pub(super) fn default_timeout(config: &mut ClientConfig, timeout: Duration) {
+    if config.connect_timeout == ClientConfig::new("").connect_timeout {
+        config.connect_timeout = timeout;
+    }
 }
 
 pub(super) fn has_parameter(url: &str, name: &str) -> bool {
