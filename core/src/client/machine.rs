@@ -639,6 +639,7 @@ impl Client {
                 }
             }
             Act::Ready => self.ready(),
+            Act::Renew => self.break_off(Ending::Protocol("it is time".into()), Verdict::Now),
             Act::End(verdict, words) => self.break_off(Ending::Protocol(words), verdict),
             Act::Heard(mut incoming) => {
                 incoming.subscriptions = self.wanted(&incoming);

@@ -42,6 +42,8 @@ pub struct World {
     pub offered: Vec<String>,
     /// How the server answers an upgrade.
     pub refuse: Option<u16>,
+    /// The longest frame it takes.
+    pub max_frame: usize,
     /// The subprotocol it speaks.
     pub subprotocol: Option<&'static str>,
     /// How clients closed.
@@ -85,6 +87,7 @@ impl World {
             requests: Vec::new(),
             offered: Vec::new(),
             refuse: None,
+            max_frame: 1 << 30,
             subprotocol: None,
             closes: Vec::new(),
             authorize: Vec::new(),
@@ -119,6 +122,7 @@ impl World {
             decide: true,
             // What a client sends is looked at, however long.
             max_message: 1 << 30,
+            max_frame: self.max_frame,
             subprotocols: self.subprotocol.map(str::to_owned).into_iter().collect(),
             ..Config::default()
         };
@@ -138,13 +142,17 @@ impl World {
                     Output::Token => self.token = true,
                     Output::Event(event) => self.events.push(event),
                     Output::Transmit(line) => {
-                        let unsent = self.client.unsent(line);
-                        let mut bytes: Vec<u8> = unsent.flat_map(|bytes| bytes.to_vec()).collect();
-                        self.client.transmitted(self.now, line, bytes.len());
-                        if let Some((of, server)) = &mut self.server
-                            && *of == line
-                        {
-                            server.handle_bytes(self.now, &mut bytes);
+                        // Told once until nothing waits: a long message comes in parts.
+                        while self.client.unsent(line).next().is_some() {
+                            let unsent = self.client.unsent(line);
+                            let mut bytes: Vec<u8> =
+                                unsent.flat_map(|bytes| bytes.to_vec()).collect();
+                            self.client.transmitted(self.now, line, bytes.len());
+                            if let Some((of, server)) = &mut self.server
+                                && *of == line
+                            {
+                                server.handle_bytes(self.now, &mut bytes);
+                            }
                         }
                     }
                     Output::Shutdown(line) => {

@@ -3,6 +3,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod aws;
+mod binance;
 mod echo;
 mod graphql;
 mod phoenix;

@@ -1,5 +1,7 @@
 //! The protocols of providers, one file each.
 
+mod aws;
+mod binance;
 mod echo;
 mod graphql;
 mod phoenix;
@@ -53,12 +55,23 @@ pub enum Provider {
     /// The same by the older subprotocol `graphql-ws`, that of Apollo's library
     /// `subscriptions-transport-ws`.
     GraphqlWs,
+    /// AWS API Gateway: an event is the `action` that chooses the route, and
+    /// the fields of its data stand beside it. A request has an `id` besides,
+    /// and its answer is a message with the same. The default name of the
+    /// parameter with the token is `Authorization`. A `{"action":"ping"}` every
+    /// nine minutes keeps the connection.
+    AwsApiGateway,
+    /// Binance's market streams: a channel is a stream, such as
+    /// `btcusdt@aggTrade`; a request is a method, with its parameters as data.
+    Binance,
 }
 
 impl Provider {
     pub(super) fn protocol(self) -> Box<dyn Protocol> {
         match self {
             Self::Custom => Box::new(protocol_os::ProtocolOs::default()),
+            Self::AwsApiGateway => Box::new(aws::Aws::default()),
+            Self::Binance => Box::new(binance::Binance::default()),
             Self::Echo => Box::new(echo::Echo),
             Self::Phoenix => Box::new(phoenix::Phoenix::default()),
             Self::Pusher => Box::new(pusher::Pusher::default()),

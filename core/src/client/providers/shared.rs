@@ -137,6 +137,19 @@ pub(super) fn default_backoff(config: &mut ClientConfig, backoff: &Backoff) {
     }
 }
 
+/// The provider's own name of the parameter with the token.
+pub(super) fn default_query_name(config: &mut ClientConfig, own: &str) {
+    if config.auth == Auth::query() {
+        config.auth = Auth::Query { name: own.into() };
+    }
+}
+
+/// A time up to this one, so that not all clients do the same at once.
+pub(super) fn any_part(cx: &mut Cx<'_>, time: Duration) -> Duration {
+    let part = u32::from_le_bytes(cx.entropy.bytes());
+    time.mul_f64(f64::from(part) / f64::from(u32::MAX))
+}
+
 /// The first message that the provider wants.
 pub(super) fn default_template(config: &mut ClientConfig, first: &str) {
     if let Auth::FirstMessage { template, .. } = &mut config.auth
