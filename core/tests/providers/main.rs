@@ -1,8 +1,10 @@
 //! What each provider's server says and hears, against a scripted server.
+#![allow(clippy::wildcard_enum_match_arm)]
 
 #[path = "../common/mod.rs"]
 mod common;
 
+mod action_cable;
 mod aws;
 mod binance;
 mod echo;

@@ -1,5 +1,6 @@
 //! The protocols of providers, one file each.
 
+mod action_cable;
 mod aws;
 mod binance;
 mod echo;
@@ -26,6 +27,12 @@ pub enum Provider {
     Custom,
     /// Messages as they are.
     Echo,
+    /// Action Cable (`actioncable-v1-json`). A channel is the identifier of a
+    /// subscription, such as `{"channel":"ChatChannel","room":"1"}`, or just the
+    /// name of its class. An event for it is an action, with an object as data.
+    /// Servers look at the `Origin` header: one of
+    /// [`ClientConfig::headers`](super::ClientConfig::headers).
+    ActionCable,
     /// Phoenix channels (`vsn=2.0.0`). A channel is a topic, which is joined;
     /// events need one. A token among the subprotocols is sent as Phoenix's
     /// `authToken`, a first message with each join. Binary answers are shown in
@@ -73,6 +80,7 @@ impl Provider {
             Self::AwsApiGateway => Box::new(aws::Aws::default()),
             Self::Binance => Box::new(binance::Binance::default()),
             Self::Echo => Box::new(echo::Echo),
+            Self::ActionCable => Box::new(action_cable::ActionCable::default()),
             Self::Phoenix => Box::new(phoenix::Phoenix::default()),
             Self::Pusher => Box::new(pusher::Pusher::default()),
             Self::SocketIo => Box::new(socket_io::SocketIo::default()),
