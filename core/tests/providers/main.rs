@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod ably;
 mod aws;
 mod binance;
 mod echo;

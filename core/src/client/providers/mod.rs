@@ -1,5 +1,6 @@
 //! The protocols of providers, one file each.
 
+mod ably;
 mod aws;
 mod binance;
 mod echo;
@@ -45,6 +46,11 @@ pub enum Provider {
     /// The same by the older subprotocol `graphql-ws`, that of Apollo's library
     /// `subscriptions-transport-ws`.
     GraphqlWs,
+    /// Ably, in JSON: the token is an API key, or a token; by the default name
+    /// of its parameter, it is told which. A request publishes, and its answer
+    /// is the acknowledgement. Members that come and go are the events
+    /// `presence:enter`, `presence:leave` and so on.
+    Ably,
     /// AWS API Gateway: an event is the `action` that chooses the route, and
     /// the fields of its data stand beside it. A request has an `id` besides,
     /// and its answer is a message with the same. The default name of the
@@ -60,6 +66,7 @@ impl Provider {
     pub(super) fn protocol(self) -> Box<dyn Protocol> {
         match self {
             Self::Custom => Box::new(protocol_os::ProtocolOs::default()),
+            Self::Ably => Box::new(ably::Ably::default()),
             Self::AwsApiGateway => Box::new(aws::Aws::default()),
             Self::Binance => Box::new(binance::Binance::default()),
             Self::Echo => Box::new(echo::Echo),
