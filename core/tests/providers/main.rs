@@ -9,6 +9,7 @@ mod binance;
 mod echo;
 mod graphql;
 mod phoenix;
+mod signalr;
 mod socket_io;
 
 use std::time::Duration;

@@ -8,6 +8,7 @@ mod graphql;
 mod phoenix;
 mod protocol_os;
 mod shared;
+mod signalr;
 mod socket_io;
 
 use alloc::boxed::Box;
@@ -57,6 +58,12 @@ pub enum Provider {
     /// parameter with the token is `Authorization`. A `{"action":"ping"}` every
     /// nine minutes keeps the connection.
     AwsApiGateway,
+    /// SignalR's hub protocol in JSON, without negotiation. An event is the
+    /// target of an invocation, its data the array of arguments; a request's
+    /// answer is the result. A channel is a target to hear of, or a stream:
+    /// `{"target":"Counter","arguments":[10]}`. The default name of the
+    /// parameter with the token is `access_token`.
+    SignalR,
     /// Binance's market streams: a channel is a stream, such as
     /// `btcusdt@aggTrade`; a request is a method, with its parameters as data.
     Binance,
@@ -68,6 +75,7 @@ impl Provider {
             Self::Custom => Box::new(protocol_os::ProtocolOs::default()),
             Self::Ably => Box::new(ably::Ably::default()),
             Self::AwsApiGateway => Box::new(aws::Aws::default()),
+            Self::SignalR => Box::new(signalr::SignalR::default()),
             Self::Binance => Box::new(binance::Binance::default()),
             Self::Echo => Box::new(echo::Echo),
             Self::Phoenix => Box::new(phoenix::Phoenix::default()),
