@@ -622,7 +622,11 @@ impl Client {
         work(&mut *self.protocol, &mut cx);
         let acts = cx.acts;
         for act in acts {
+            let last = matches!(act, Act::End(..));
             self.act(act);
+            if last {
+                break;
+            }
         }
     }
 

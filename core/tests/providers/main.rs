@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod ably;
 mod action_cable;
 mod aws;
 mod binance;
@@ -11,6 +12,7 @@ mod echo;
 mod graphql;
 mod phoenix;
 mod pusher;
+mod signalr;
 mod socket_io;
 
 use std::time::Duration;

@@ -1,5 +1,6 @@
 //! The protocols of providers, one file each.
 
+mod ably;
 mod action_cable;
 mod aws;
 mod binance;
@@ -9,6 +10,7 @@ mod phoenix;
 mod protocol_os;
 mod pusher;
 mod shared;
+mod signalr;
 mod socket_io;
 
 use alloc::boxed::Box;
@@ -62,12 +64,23 @@ pub enum Provider {
     /// The same by the older subprotocol `graphql-ws`, that of Apollo's library
     /// `subscriptions-transport-ws`.
     GraphqlWs,
+    /// Ably, in JSON: the token is an API key, or a token; by the default name
+    /// of its parameter, it is told which. A request publishes, and its answer
+    /// is the acknowledgement. Members that come and go are the events
+    /// `presence:enter`, `presence:leave` and so on.
+    Ably,
     /// AWS API Gateway: an event is the `action` that chooses the route, and
     /// the fields of its data stand beside it. A request has an `id` besides,
     /// and its answer is a message with the same. The default name of the
     /// parameter with the token is `Authorization`. A `{"action":"ping"}` every
     /// nine minutes keeps the connection.
     AwsApiGateway,
+    /// SignalR's hub protocol in JSON, without negotiation. An event is the
+    /// target of an invocation, its data the array of arguments; a request's
+    /// answer is the result. A channel is a target to hear of, or a stream:
+    /// `{"target":"Counter","arguments":[10]}`. The default name of the
+    /// parameter with the token is `access_token`.
+    SignalR,
     /// Binance's market streams: a channel is a stream, such as
     /// `btcusdt@aggTrade`; a request is a method, with its parameters as data.
     Binance,
@@ -77,7 +90,9 @@ impl Provider {
     pub(super) fn protocol(self) -> Box<dyn Protocol> {
         match self {
             Self::Custom => Box::new(protocol_os::ProtocolOs::default()),
+            Self::Ably => Box::new(ably::Ably::default()),
             Self::AwsApiGateway => Box::new(aws::Aws::default()),
+            Self::SignalR => Box::new(signalr::SignalR::default()),
             Self::Binance => Box::new(binance::Binance::default()),
             Self::Echo => Box::new(echo::Echo),
             Self::ActionCable => Box::new(action_cable::ActionCable::default()),

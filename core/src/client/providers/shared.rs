@@ -137,6 +137,13 @@ pub(super) fn default_backoff(config: &mut ClientConfig, backoff: &Backoff) {
     }
 }
 
+/// From dialing until the provider says that we are in.
+pub(super) fn default_connect_timeout(config: &mut ClientConfig, timeout: Duration) {
+    if config.connect_timeout == Duration::from_secs(30) {
+        config.connect_timeout = timeout;
+    }
+}
+
 /// The provider's own name of the parameter with the token.
 pub(super) fn default_query_name(config: &mut ClientConfig, own: &str) {
     if config.auth == Auth::query() {
