@@ -12,6 +12,7 @@
 //!
 //! `<name>` stands for any text in `C` and `E` the first time, and for the same
 //! text from then on. `binary [1, 2]` is a binary message, `␞` the byte 0x1e.
+#![allow(clippy::wildcard_enum_match_arm)]
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;

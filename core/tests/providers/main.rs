@@ -9,6 +9,7 @@ mod binance;
 mod echo;
 mod graphql;
 mod phoenix;
+mod pusher;
 mod signalr;
 mod socket_io;
 

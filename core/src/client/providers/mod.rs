@@ -7,6 +7,7 @@ mod echo;
 mod graphql;
 mod phoenix;
 mod protocol_os;
+mod pusher;
 mod shared;
 mod signalr;
 mod socket_io;
@@ -14,6 +15,8 @@ mod socket_io;
 use alloc::boxed::Box;
 
 use super::protocol::Protocol;
+
+pub use pusher::pusher_proof;
 
 /// Whose protocol a client speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -30,6 +33,13 @@ pub enum Provider {
     /// `authToken`, a first message with each join. Binary answers are shown in
     /// base64.
     Phoenix,
+    /// Pusher Channels (protocol 7), and servers that speak like it. Channels
+    /// `private-…` and `presence-…` need a proof, which the application is
+    /// asked for; with a token and no [`Auth`](super::Auth), the token is the
+    /// application's secret, and private channels are proved with it. Clients
+    /// may send events `client-…` to such channels, and `pusher:signin` to
+    /// none.
+    Pusher,
     /// Socket.IO 4 (its protocol 5), by WebSocket alone. A channel is a
     /// namespace, such as `/admin`; other names are events of the main one. The
     /// token goes where the server looks for `auth.token`; a first message that
@@ -79,6 +89,7 @@ impl Provider {
             Self::Binance => Box::new(binance::Binance::default()),
             Self::Echo => Box::new(echo::Echo),
             Self::Phoenix => Box::new(phoenix::Phoenix::default()),
+            Self::Pusher => Box::new(pusher::Pusher::default()),
             Self::SocketIo => Box::new(socket_io::SocketIo::default()),
             Self::GraphqlTransportWs => Box::new(graphql::Graphql::transport()),
             Self::GraphqlWs => Box::new(graphql::Graphql::legacy()),
