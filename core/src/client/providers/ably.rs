@@ -241,8 +241,8 @@ impl Ably {
 
 impl Protocol for Ably {
     fn prepare(&mut self, config: &mut ClientConfig) {
-        shared::default_backoff(config, &BACKOFF);
-        shared::default_connect_timeout(config, Duration::from_secs(10));
+        shared::default_backoff(config, BACKOFF);
+        shared::default_timeout(config, Duration::from_secs(10));
     }
 
     fn upgrade(&mut self, attempt: &Attempt<'_>) -> Result<UpgradeRequest, ConfigError> {

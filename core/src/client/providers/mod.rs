@@ -10,6 +10,7 @@ mod protocol_os;
 mod pusher;
 mod shared;
 mod signalr;
+mod smartsocket;
 mod socket_io;
 
 use alloc::boxed::Box;
@@ -17,9 +18,10 @@ use alloc::boxed::Box;
 use super::protocol::Protocol;
 
 pub use pusher::pusher_proof;
+pub use smartsocket::SmartSocket;
 
 /// Whose protocol a client speaks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub enum Provider {
     /// The manager of Protocol OS: JSON messages with a type, requests by id;
@@ -28,6 +30,8 @@ pub enum Provider {
     Custom,
     /// Messages as they are.
     Echo,
+    /// Events, acks, namespaces, encryption.
+    SmartSocket(Box<SmartSocket>),
     /// Phoenix channels (`vsn=2.0.0`). A channel is a topic, which is joined;
     /// events need one. A token among the subprotocols is sent as Phoenix's
     /// `authToken`, a first message with each join. Binary answers are shown in
@@ -84,12 +88,13 @@ impl Provider {
         match self {
             Self::Custom => Box::new(protocol_os::ProtocolOs::default()),
             Self::Ably => Box::new(ably::Ably::default()),
-            Self::AwsApiGateway => Box::new(aws::Aws::default()),
+            Self::AwsApiGateway => Box::new(aws::Aws),
             Self::SignalR => Box::new(signalr::SignalR::default()),
             Self::Binance => Box::new(binance::Binance::default()),
             Self::Echo => Box::new(echo::Echo),
             Self::Phoenix => Box::new(phoenix::Phoenix::default()),
             Self::Pusher => Box::new(pusher::Pusher::default()),
+            Self::SmartSocket(options) => Box::new(smartsocket::Peer::new(*options)),
             Self::SocketIo => Box::new(socket_io::SocketIo::default()),
             Self::GraphqlTransportWs => Box::new(graphql::Graphql::transport()),
             Self::GraphqlWs => Box::new(graphql::Graphql::legacy()),
