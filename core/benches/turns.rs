@@ -17,6 +17,7 @@ use std::hint::black_box;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use smartsocket_core::crypt::Suite;
 use smartsocket_core::deflate::Deflate;
 use smartsocket_core::http::UpgradeRequest;
 use smartsocket_core::websocket::{Event, Negotiated, Output, Role};
@@ -46,9 +47,28 @@ const CASES: &[Case] = &[
     ("hub-event-unheard", hub::unheard),
     ("hub-event-heard", hub::heard),
     ("hub-event-asked", hub::asked),
-    ("hub-room-1", || hub::room(1, 1)),
-    ("hub-room-500", || hub::room(500, 1)),
-    ("hub-room-500-by-8", || hub::room(500, 8)),
+    ("hub-room-1", || hub::room(1, 1, 44, None)),
+    ("hub-room-500", || hub::room(500, 1, 44, None)),
+    ("hub-room-500-by-8", || hub::room(500, 8, 44, None)),
+    ("hub-room-500-cbc-64", || {
+        hub::room(500, 1, 64, hub::each(Suite::A256CbcHs512))
+    }),
+    ("hub-room-500-gcm-64", || {
+        hub::room(500, 1, 64, hub::each(Suite::A256Gcm))
+    }),
+    ("hub-room-500-group-64", || {
+        hub::room(500, 1, 64, hub::group())
+    }),
+    ("hub-room-500-1024", || hub::room(500, 1, 1_024, None)),
+    ("hub-room-500-cbc-1024", || {
+        hub::room(500, 1, 1_024, hub::each(Suite::A256CbcHs512))
+    }),
+    ("hub-room-500-gcm-1024", || {
+        hub::room(500, 1, 1_024, hub::each(Suite::A256Gcm))
+    }),
+    ("hub-room-500-group-1024", || {
+        hub::room(500, 1, 1_024, hub::group())
+    }),
 ];
 
 fn main() -> ExitCode {
@@ -56,7 +76,7 @@ fn main() -> ExitCode {
     match &args[..] {
         [] => {
             for (name, case) in CASES {
-                println!("{name:20} {:10.1} ns", nanoseconds(case));
+                println!("{name:24} {:10.1} ns", nanoseconds(case));
             }
         }
         [list] if list == "--list" => {

@@ -9,10 +9,10 @@ use std::time::Duration;
 use common::client::{UNIX_MS, World, config, seconds};
 use proptest::prelude::*;
 use smartsocket_core::client::{
-    Auth, Backoff, Ending, Event, Jitter, Payload, Priority, Provider, RequestError, Secret, State,
-    Verdict,
+    Auth, Backoff, Ending, Event, Jitter, LineId, Payload, Priority, Provider, RequestError,
+    Secret, State, Verdict,
 };
-use smartsocket_core::{Client, CloseCode, Json, Message, Seed, Tick};
+use smartsocket_core::{Client, CloseCode, Json, Message, Seed, Tick, WebSocket};
 
 /// PO-51 to PO-55, PO-18.
 #[test]
@@ -520,8 +520,10 @@ proptest! {
         ops in prop::collection::vec(op(), 0..80),
         refresh: bool,
         reconnect: bool,
+        lifetime: bool,
     ) {
         let mut config = config();
+        config.lifetime = lifetime.then(|| seconds(20));
         config.refresh = refresh;
         config.ping = Some(smartsocket_core::client::Ping::default());
         config.queue.max_messages = 5;
@@ -603,4 +605,82 @@ proptest! {
         answered.sort();
         prop_assert_eq!(answered, asked);
     }
+}
+
+/// The bytes that an older line's server has to send, in the client.
+fn deliver(world: &mut World, old: &mut (LineId, WebSocket), text: &str) {
+    old.1.send(world.now, Message::text(text)).expect("open");
+    while old.1.poll_output().is_some() {}
+    let mut bytes: Vec<u8> = old.1.unsent().flat_map(|bytes| bytes.to_vec()).collect();
+    old.1.transmitted(world.now, bytes.len());
+    world.client.handle_bytes(world.now, old.0, &mut bytes);
+    world.run();
+}
+
+fn heard(world: &mut World) -> usize {
+    let count = |event: &Event| matches!(event, Event::Message(_));
+    let heard = world.events.iter().filter(|event| count(event)).count();
+    world.events.clear();
+    heard
+}
+
+/// Make before break: at no time there is nothing to hear by.
+#[test]
+fn a_connection_that_grows_old_is_replaced_without_a_gap() {
+    let mut config = config();
+    config.lifetime = Some(seconds(3_600));
+    let mut world = World::open(config);
+    world.client.subscribe(world.now, "news");
+    let text = r#"{"type":"publish","channel":"news","payload":1}"#;
+    for round in 0..3 {
+        world.pass(seconds(3_600) - Duration::from_millis(1));
+        assert!(world.dial.is_none(), "{round}");
+        world.pass(Duration::from_millis(1));
+        let mut old = world.server.take().expect("a server");
+        // The first attempt fails: what is there goes on.
+        world.fail_dial();
+        deliver(&mut world, &mut old, text);
+        assert_eq!(heard(&mut world), 1);
+        world.pass(seconds(30));
+        world.answer_dial();
+        assert_ne!(world.server.as_ref().expect("a server").0, old.0);
+        // Nothing has come by the new one: the old one still counts.
+        deliver(&mut world, &mut old, text);
+        assert_eq!(heard(&mut world), 1);
+        world.say(text);
+        assert_eq!(heard(&mut world), 1);
+        assert_eq!(world.client.state(), State::Authenticated);
+        // The old one is closed, and nothing it says counts.
+        deliver(&mut world, &mut old, text);
+        assert_eq!(heard(&mut world), 0);
+        // What is said goes by the new one.
+        world.received.clear();
+        world
+            .client
+            .send(world.now, Message::text("hello"), Priority::Normal);
+        world.run();
+        assert_eq!(world.received, ["hello"]);
+        world.events.clear();
+        world.pass(seconds(0));
+    }
+}
+
+/// Where the old one ends too early, the attempt under way is the next.
+#[test]
+fn an_early_end_finds_the_replacement_on_its_way() {
+    let mut config = config();
+    config.lifetime = Some(seconds(60));
+    let mut world = World::open(config);
+    world.client.subscribe(world.now, "news");
+    world.pass(seconds(60));
+    let dial = world.dial.take();
+    world.drop_line();
+    assert_eq!(world.client.state(), State::Reconnecting);
+    world.dial = dial;
+    world.answer_dial();
+    assert_eq!(world.client.state(), State::Authenticated);
+    world.client.disconnect(world.now, CloseCode::NORMAL, "");
+    world.run();
+    world.pass(seconds(3_600));
+    assert!(world.dial.is_none());
 }

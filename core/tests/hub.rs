@@ -393,6 +393,32 @@ fn the_api_puts_clients_into_rooms_that_are_there_and_theirs() {
 }
 
 #[test]
+fn the_api_lists_the_rooms_of_the_namespace_it_is_asked_for() {
+    let mut world = World::new(vec![Route::rnode("/rnode"), Route::smartsocket("/chat")]);
+    let (now, member) = (world.now, world.connect("/chat"));
+    world.hub.join(now, member, "den").unwrap();
+    let (room, id) = ("den", world.client(member));
+    let list = |world: &mut World, query: &str| {
+        let address = Some(IpAddr::from([127, 0, 0, 1]));
+        let request = world.hub.accept(world.now, address).unwrap();
+        world.sockets.insert(request, Socket::default());
+        let head = format!("GET /websocket/rooms{query} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
+        world.feed(request, head.into_bytes());
+        world.got(request).remove(0)
+    };
+    let chat = list(&mut world, "?namespace=%2Fchat");
+    assert!(chat.contains(&format!("\"name\":\"{room}\"")), "{chat}");
+    assert!(
+        chat.contains(&format!("\"connections\":[\"{id}\"]")),
+        "{chat}"
+    );
+    for other in ["", "?namespace=/rnode", "?namespace=/nope", "?namespace="] {
+        let none = list(&mut world, other);
+        assert!(none.contains("\"rooms\":[],\"count\":0"), "{other}: {none}");
+    }
+}
+
+#[test]
 fn mb_publishes_requests_and_times_out() {
     const ID: &str = "11111111-2222-4333-8444-555555555555";
     let mut world = World::new(vec![Route::header_line("/mb")]);
@@ -518,6 +544,37 @@ fn too_many_messages_are_dropped_and_told_once() {
     let got = world.got(id);
     assert_eq!(got.len(), 1, "{got:?}");
     assert!(got[0].starts_with(r#"{"event":"__rate-limited__","data":{"message":"Too many requests, please slow down","retryAfter":"#));
+}
+
+#[test]
+fn the_application_is_told_who_is_too_fast_while_it_is_busy_afterwards() {
+    let mut route = Route::smartsocket("/");
+    route.interest = Interest::EVENT | Interest::RATE_LIMITED;
+    route.rate = Some(smartsocket_core::RateLimit::new(2, Duration::from_secs(5)));
+    let mut world = World::new(vec![route]);
+    let id = world.connect("/");
+    world.got(id);
+    // As a flood comes: in one piece.
+    let flood = ["a", "b", "c", "d"].map(|name| format!(r#"{{"event":"{name}"}}"#));
+    let flood = flood.iter().flat_map(|text| frame(Role::Server, 1, text));
+    world.feed(id, flood.collect());
+    let busy = world.turn();
+    assert!(matches!(&busy.step, Step::Event(event) if event.name == "a"));
+    assert_eq!(world.got(id), [""; 0]);
+    world.decide(busy.allow());
+    let notice = world.turn();
+    let told = Step::RateLimited {
+        event: None,
+        retry_after: 5_334,
+    };
+    assert_eq!(format!("{:?}", notice.step), format!("{told:?}"));
+    world.decide(notice.cancel(None));
+    let next = world.turn();
+    assert!(matches!(&next.step, Step::Event(event) if event.name == "b"));
+    world.decide(next.allow());
+    assert!(world.turns.is_empty(), "once");
+    assert_eq!(world.got(id), [""; 0], "the application says it, or nobody");
+    assert_eq!(world.hub.dropped(DropCause::RateLimited), 2);
 }
 
 #[test]

@@ -308,6 +308,8 @@ fn who_need_not_encrypt_may() {
     let mut sealed = Client::connect(&mut world, "/");
     sealed.say(&mut world, r#"{"event":"hi"}"#);
     assert_eq!(world.turns.len(), 2);
+    let is_encrypted = |id| world.hub.client(id).unwrap().is_encrypted();
+    assert_eq!([plain, sealed.id].map(is_encrypted), [false, true]);
     let all = Publication::new(Target::All, "all", None);
     assert_eq!(world.hub.publish(world.now, all), 2);
     world.drain();
@@ -335,6 +337,52 @@ fn what_comes_while_keys_are_agreed_on_waits() {
     world.feed(id, frame(Role::Server, BINARY, first));
     let mut client = Client { id, session };
     assert_eq!(client.got(&mut world), [r#"{"event":"all"}"#]);
+}
+
+#[test]
+fn the_longest_message_is_as_long_sealed_as_it_is_in_the_open() {
+    // Of whole blocks: one more of padding, so nothing is longer around it.
+    const MOST: usize = 1_008;
+    let event = |length: usize| {
+        let frame = r#"{"event":"hi","data":""}"#.len();
+        format!(
+            r#"{{"event":"hi","data":"{}"}}"#,
+            "x".repeat(length - frame)
+        )
+    };
+    let mut route = route("/");
+    route.websocket.max_message = MOST;
+    route.websocket.max_frame = MOST;
+    route.encryption.as_mut().unwrap().required = false;
+    for suite in [Suite::A256CbcHs512, Suite::A256Gcm] {
+        let offer = Offer {
+            suites: vec![suite],
+            exchange: None,
+        };
+        // The last is refused for the record's length, unopened.
+        for (length, taken) in [(MOST - 1, 1), (MOST, 1), (MOST + 1, 0), (MOST + 80, 0)] {
+            let mut world = World::new(vec![route.clone()]);
+            let id = world.connect("/");
+            let mut client = open(&mut world, id, &key(1), &offer, "/");
+            client.say(&mut world, &event(length));
+            assert_eq!(world.turns.len(), taken, "{suite} {length}");
+            let got = client.got(&mut world);
+            match taken {
+                1 => assert!(got.is_empty(), "{got:?}"),
+                _ => assert_eq!(got.last().unwrap(), "close 1009", "{suite} {length}"),
+            }
+        }
+    }
+    for (length, taken) in [(MOST, 1), (MOST + 1, 0)] {
+        let mut world = World::new(vec![route.clone()]);
+        let plain = world.connect("/");
+        world.say(plain, &event(length));
+        assert_eq!(world.turns.len(), taken);
+        if taken == 0 {
+            let reason = "close 1009 message exceeds maximum of 1008";
+            assert_eq!(world.got(plain), [reason]);
+        }
+    }
 }
 
 /// The records that came to a client, unopened.
@@ -479,13 +527,14 @@ fn ignis_clients_exchange_keys_when_they_authenticate() {
                 world.got(id),
                 [
                     r#"{"event":"error","data":{"message":"Encryption handshake failed"}}"#,
-                    "close 4004 Encryption handshake failed"
+                    "close 4004 Encryption required"
                 ]
             );
             continue;
         }
         let connected: serde_json::Value = serde_json::from_str(&world.got(id)[0]).unwrap();
         assert_eq!(connected["event"], "connected");
+        assert!(world.hub.client(id).unwrap().is_encrypted());
         let text = |name| connected["data"][name].as_str().unwrap();
         let cipher = client
             .finish(text("serverPublicKey"), text("salt"))

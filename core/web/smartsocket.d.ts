@@ -13,8 +13,11 @@ export interface Options {
   enableAcknowledgments?: boolean;
   /** `false`: errors are logged, never events. Default `true`. */
   enableErrorHandling?: boolean;
-  /** Encrypt. Default: whether there is an `encryptionKey`. Needs https, or localhost. */
-  enableEncryption?: boolean;
+  /**
+   * Encrypt, with keys that are exchanged for each connection. Default: whether there is an `encryptionKey`.
+   * `'exchange'`: also without one, which keeps out who listens, but not who changes what is sent. Needs https, or localhost.
+   */
+  enableEncryption?: boolean | 'exchange';
   /** The server's key: 32 bytes in base64 (44 characters) or hex (64). */
   encryptionKey?: string;
   /** Offer only this one. Default both; the server chooses. */
@@ -111,6 +114,8 @@ export declare class SmartSocketClient {
   /** Storage for the application. */
   data: Record<string, any>;
   maxReconnectAttempts: number;
+  /** Hears whatever the server says before anybody else does, answers (`__ack__`) and errors too. */
+  onAny?: (event: string, data?: any) => void;
 
   /**
    * Resolves when events go through. Rejects when this try fails, after which others follow

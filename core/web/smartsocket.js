@@ -16,7 +16,7 @@
 
 const MESSAGES = {
   CONN: ['Connection refused', 'Connection timeout', 'Handshake failed', 'Authentication failed', 'Max connections exceeded', 'Connection lost'],
-  MSG: ['Invalid message format', 'Decompression failed', 'Decryption failed', 'Message too large', 'Invalid namespace'],
+  MSG: ['Invalid message format', 'Decompression failed', 'Decryption failed', 'Message too large'],
   ACK: ['Acknowledgment timeout'],
 };
 
@@ -32,6 +32,8 @@ class SmartSocketError extends Error {
 }
 
 const fault = (kind, number, message = MESSAGES[kind][number - 1]) => new SmartSocketError(`ERR_${kind}_00${number}`, message);
+/** What we say of an error: as much as we know. */
+const known = (error, number) => (error instanceof SmartSocketError ? error : fault('MSG', number));
 const misuse = (text) => {
   throw new TypeError(text);
 };
@@ -65,13 +67,7 @@ try {
 // ---- Bytes
 
 const toBytes = (text) => new TextEncoder().encode(text);
-const toText = (bytes) => {
-  try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
-  } catch {
-    throw fault('MSG', 1);
-  }
-};
+const toText = (bytes) => new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
 
 const concat = (...parts) => {
   const whole = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
@@ -117,11 +113,9 @@ let chunkId = 0;
 /** Raw DEFLATE, or zlib if the first two bytes are a header of it (RFC 1950). */
 const inflate = async (data, max) => {
   const zlib = (data[0] & 15) === 8 && ((data[0] << 8) | data[1]) % 31 === 0;
-  try {
-    return await through(new DecompressionStream(zlib ? 'deflate' : 'deflate-raw'), data, max);
-  } catch (error) {
-    throw error instanceof SmartSocketError ? error : fault('MSG', 2);
-  }
+  return through(new DecompressionStream(zlib ? 'deflate' : 'deflate-raw'), data, max).catch((error) => {
+    throw known(error, 2);
+  });
 };
 
 /** The messages that an envelope is sent as. */
@@ -181,7 +175,7 @@ const unpacker = (max) => {
   };
 };
 
-// ---- Encryption: both sides have a key, and make others of it and of what each drew
+// ---- Encryption: of a key that both sides have, of what each drew, and of a key exchange
 
 const SUITES = { 'aes-256-cbc': 1, 'aes-256-gcm': 2 };
 /** What flags say is inside a record. */
@@ -192,7 +186,6 @@ const GROUP = 3;
 
 const toBase64 = (bytes) => btoa(String.fromCharCode(...bytes));
 const fromBase64 = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-const toHex = (bytes) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, 0)).join('');
 const random = (length) => crypto.getRandomValues(new Uint8Array(length));
 const differ = (a, b) => a.length !== b.length || a.reduce((sum, byte, i) => sum | (byte ^ b[i]), 0);
 const subtle = async (method, ...rest) => new Uint8Array(await crypto.subtle[method](...rest));
@@ -208,14 +201,11 @@ const readKey = (text) => {
 const importKey = (name, key, ...uses) => crypto.subtle.importKey('raw', key, name, false, uses);
 const hmac = async (hash, key, data) => subtle('sign', 'HMAC', await importKey({ name: 'HMAC', hash }, key, 'sign'), data);
 
-/** RFC 5869. */
+/** RFC 5869, up to two blocks. */
 const expand = async (prk, info, length) => {
-  let out = new Uint8Array();
-  for (let last = out, n = 1; out.length < length; n++) {
-    last = await hmac('SHA-256', prk, concat(last, toBytes(info), [n]));
-    out = concat(out, last);
-  }
-  return cut(out, 0, length);
+  const block = (last, n) => hmac('SHA-256', prk, concat(last, toBytes(info), [n]));
+  const first = await block([], 1);
+  return cut(concat(first, await block(first, 2)), 0, length);
 };
 
 /** What one side sends: the sequence goes on when the keys change, which `epoch` counts. */
@@ -243,7 +233,7 @@ const direction = async (way, suite, prk, epoch = 0, sequence = 0) => {
     return subtle(method, { name, ...(cbc ? { iv } : gcm()) }, aes, data);
   };
   // The last number is that of the head's bits.
-  const tag = async (...parts) => (await hmac('SHA-512', extra, concat(...parts, numbers(0, 96)))).subarray(0, 32);
+  const tag = async (...parts) => cut(await hmac('SHA-512', extra, concat(...parts, numbers(0, 96))), 0, 32);
 
   await derive();
   return {
@@ -273,20 +263,30 @@ const direction = async (way, suite, prk, epoch = 0, sequence = 0) => {
   };
 };
 
-/** What the client says first. */
-const greet = async (key, suites) => {
+/** What the client says first, and what it makes of the answer. Its private key is for one connection. */
+const greet = async (key, suites, namespace) => {
   if (!globalThis.crypto?.subtle) misuse('encryption needs https or localhost');
-  const kid = await expand(await hmac('SHA-256', toBytes('smartsocket/e1 key id'), key), '', 4);
+  const draw = (curve) => crypto.subtle.generateKey(curve, false, ['deriveBits']);
+  // Not all have X25519.
+  const { publicKey, privateKey } = await draw({ name: 'X25519' }).catch(() => draw({ name: 'ECDH', namedCurve: 'P-256' }));
+  const curve = publicKey.algorithm;
+  const ours = await subtle('exportKey', 'raw', publicKey);
+  const id = key ? await expand(await hmac('SHA-256', toBytes('smartsocket/e1 key id'), key), '', 4) : [];
+  const name = key && number(id, 0).toString(16).padStart(8, 0);
   const nonce = random(32);
-  return { key, suites, kid, nonce, encryption: { suites, kid: toHex(kid), nonce: toBase64(nonce) } };
-};
-
-/** Both directions, of what each side said in the open. */
-const agree = async ({ key, suites, kid, nonce }, suite, theirs, namespace) => {
-  const said = [toBytes('smartsocket/e1'), [suite], kid, suites, toBytes(namespace), nonce, theirs, [], []];
-  const transcript = await subtle('digest', 'SHA-256', concat(...said.map((part) => concat([part.length >> 8, part.length], part))));
-  const prk = await hmac('SHA-256', transcript, key);
-  return { transcript, c2s: await direction('c2s', suite, prk), s2c: await direction('s2c', suite, prk) };
+  return {
+    encryption: { suites, kid: name, nonce: toBase64(nonce), publicKey: toBase64(ours) },
+    /** Both directions, of what each side said in the open: throws when that does not fit. */
+    async agree({ suite, kid, salt, serverPublicKey }) {
+      if (!suites.includes(suite) || kid !== name) throw 0;
+      const theirs = fromBase64(serverPublicKey);
+      const said = [toBytes('smartsocket/e1'), [suite], id, suites, toBytes(namespace), nonce, fromBase64(salt), ours, theirs];
+      const transcript = await subtle('digest', 'SHA-256', concat(...said.map((part) => concat([part.length >> 8, part.length], part))));
+      const exchanged = await subtle('deriveBits', { ...curve, public: await importKey(curve, theirs) }, privateKey, 256);
+      const prk = await hmac('SHA-256', transcript, concat(key ?? new Uint8Array(32), exchanged));
+      return { transcript, c2s: await direction('c2s', suite, prk), s2c: await direction('s2c', suite, prk) };
+    },
+  };
 };
 
 // ---- One connection
@@ -298,8 +298,8 @@ const line = (failed) => {
 };
 
 /** From the first byte of a socket to the last. `hooks` hears of envelopes and of the end. */
-const connectTo = (url, options, hooks) => {
-  const { binary, apiKey, key, namespace, maxMessage, heartbeatTimeout, compressionThreshold } = options;
+const connectTo = (url, options, secret, hooks) => {
+  const { binary, apiKey, namespace, maxMessage, heartbeatTimeout, compressionThreshold } = options;
   const socket = new options.WebSocket(url);
   const unpack = unpacker(maxMessage);
   const timers = [];
@@ -323,7 +323,12 @@ const connectTo = (url, options, hooks) => {
   };
   const out = line(fail);
   // A message that cannot be read harms only itself, a record all that come after it.
-  const incoming = line((error) => (key ? fail(error) : hooks.error(error)));
+  const incoming = line((error) => {
+    const why = known(error, 1);
+    if (!secret) hooks.error(why);
+    // Before there are keys it is the agreement that failed.
+    else fail(secure ? why : fault('CONN', 4));
+  });
   const write = (message) => {
     if (over) return;
     socket.send(message);
@@ -346,36 +351,30 @@ const connectTo = (url, options, hooks) => {
   const opened = async () => {
     debug('WebSocket connection opened');
     heard = Date.now();
-    if (key) hello = await greet(key, options.suites);
+    if (secret) hello = await greet(...secret, namespace);
     else if (!options.connectAckTimeout) return start();
     debug('Sending CONNECT message');
-    const data = key
-      ? // Anybody may read this: the rest is said when it is sealed.
-        { version: '1.0.0', namespace, encryption: hello.encryption }
-      : { version: '1.0.0', namespace: options.moveTo, apiKey, binary };
-    socket.send(json({ event: 'CONNECT', data }));
+    // Anybody may read this: the rest is said when it is sealed.
+    const more = hello ? { namespace, encryption: hello.encryption } : { namespace: options.moveTo, apiKey, binary };
+    socket.send(json({ event: 'CONNECT', data: { version: '1.0.0', ...more } }));
     // Older servers do not know the message, and speak of nothing secret.
-    if (!key) after(options.connectAckTimeout, start);
+    if (!hello) after(options.connectAckTimeout, start);
   };
 
   /** The answer to CONNECT. */
   const accepted = async ({ id, encryption }) => {
     debug('Received CONNECT_ACK');
     if (id) hooks.named(id);
-    if (!key || secure) {
+    if (!secret || secure) {
       sends = binary;
       return start();
     }
-    const { suite, kid, salt } = encryption ?? {};
-    if (session || !hello?.suites.includes(suite) || kid !== hello.encryption.kid) throw fault('CONN', 4);
-    session = await agree(hello, suite, fromBase64(salt), namespace);
+    session = await hello.agree(encryption);
   };
 
   /** A record. The first says that the other side has the key, as ours does then. */
   const open = async (record) => {
-    const [flags, plain] = await ((record[1] === GROUP && group) || session.s2c).open(record).catch((error) => {
-      throw secure ? error : fault('CONN', 4);
-    });
+    const [flags, plain] = await ((record[1] === GROUP && group) || session.s2c).open(record);
     if (secure) {
       if (flags !== CONTROL) return flags ? toText(plain) : unpack(plain);
       bye = plain[0] === 1;
@@ -383,7 +382,7 @@ const connectTo = (url, options, hooks) => {
       return;
     }
     const first = concat([0], session.transcript);
-    if (flags !== CONTROL || differ(plain, first)) throw fault('CONN', 4);
+    if (flags !== CONTROL || differ(plain, first)) throw 0;
     secure = true;
     seal(CONTROL, first);
     if (apiKey) sendEvent('CONNECT', { apiKey });
@@ -395,16 +394,12 @@ const connectTo = (url, options, hooks) => {
     const isText = typeof data === 'string';
     const text = await (session ? open(new Uint8Array(isText ? 0 : data)) : isText ? data : unpack(new Uint8Array(data)));
     if (text === undefined) return;
-    let message = {};
-    try {
-      message = JSON.parse(text) ?? message;
-    } catch {}
-    const { event, data: inner } = message;
-    if (typeof event !== 'string') throw fault('MSG', 1);
+    const { event, data: inner } = JSON.parse(text);
+    if (typeof event !== 'string') throw 0;
     if (event === 'CONNECT_ACK') return accepted(inner ?? {});
     if (event === 'error' && !ready && isFatal(inner)) return fail(new SmartSocketError(inner.code, inner.message, inner));
     // What nobody sealed nobody need have said.
-    if (key && !session) return;
+    if (secret && !session) return;
     if (event !== 'ping') return hooks.receive(event, inner);
     sendEvent('pong', inner);
     // A server that pings once does so again, or is gone.
@@ -421,7 +416,7 @@ const connectTo = (url, options, hooks) => {
     // Encrypted, the end is one only if it is sealed.
     let number = code === 1000 && (!session || bye) ? 0 : 6;
     // Some sockets tell the status of the answer; browsers do not.
-    const status = /response: \d+/.exec(said)?.[0].slice(-3);
+    const status = /response: (\d+)/.exec(said)?.[1];
     if (!ready) number = { 401: 4, 503: 5 }[status] ?? (status || heard ? 3 : 1);
     if (code === 4001 || code === 4003) number = 4;
     end(code, reason, number ? fault('CONN', number) : undefined);
@@ -494,7 +489,7 @@ class SmartSocketClient {
     const client = this;
     const options = { ...DEFAULTS, WebSocket: globalThis.WebSocket };
     for (const name in given) options[name] = given[name] ?? options[name];
-    const { maxQueueMessages, maxQueueBytes, encryptionKey, encryptionAlgorithm, ackField } = options;
+    const { maxQueueMessages, maxQueueBytes, enableEncryption, encryptionKey, encryptionAlgorithm, ackField } = options;
     if (!options.WebSocket) misuse('no WebSocket: give one as an option');
     const place = new URL(url, globalThis.location?.href);
     place.protocol = place.protocol.replace('http', 'ws');
@@ -503,10 +498,12 @@ class SmartSocketClient {
     if (options.namespaceBy === 'connect') options.moveTo = namespace;
     else if (namespace !== '/') place.pathname = place.pathname.replace(/\/$/, '') + namespace;
     else options.namespace = place.pathname;
-    if (options.enableEncryption ?? encryptionKey) {
-      options.key = readKey(encryptionKey);
-      options.suites = encryptionAlgorithm ? [SUITES[encryptionAlgorithm]] : [1, 2];
-      if (!options.suites[0]) misuse('encryptionAlgorithm is unknown');
+    let secret;
+    if (enableEncryption ?? encryptionKey) {
+      const suites = encryptionAlgorithm ? [SUITES[encryptionAlgorithm]] : [1, 2];
+      if (!suites[0]) misuse('encryptionAlgorithm is unknown');
+      // Nobody goes without a key who did not say so.
+      secret = [encryptionKey || enableEncryption !== 'exchange' ? readKey(encryptionKey) : undefined, suites];
     }
 
     const listeners = new Map();
@@ -557,6 +554,7 @@ class SmartSocketClient {
       bytes -= entry.size;
     };
     const send = (entry) => {
+      debug(`Emitting event: ${entry.event}`, entry.data ?? '');
       if (client.connected) {
         link.send(entry.text);
         return true;
@@ -580,7 +578,7 @@ class SmartSocketClient {
       for (const entry of queue)
         if (client.connected) {
           unqueue(entry);
-          send(entry);
+          link.send(entry.text);
         }
     };
     const ended = (code, reason, error) => {
@@ -605,6 +603,7 @@ class SmartSocketClient {
 
     const receive = (event, data) => {
       log('trace', `Received event: ${event}`, data);
+      client.onAny?.(event, data);
       if (LOCAL.test(event)) return;
       if (event === 'error') return report(new SmartSocketError(data?.code, data?.message, data));
       // The answer has the id of what was asked: in a message of its own, or among the data.
@@ -635,7 +634,7 @@ class SmartSocketClient {
       log('info', `Connecting to ${place.origin}${place.pathname.replace(/\/$/, '')}`);
       await new Promise((resolve, reject) => {
         abandon = reject;
-        const own = connectTo(place.href, options, {
+        const own = connectTo(place.href, options, secret, {
           receive,
           error: report,
           named(id) {
@@ -697,10 +696,7 @@ class SmartSocketClient {
        */
       emit(event, data, ack, timeout) {
         if (ack) client.emitWithAck(event, data, timeout).then(ack, (error) => ack(null, error));
-        else {
-          debug(`Emitting event: ${event}`, data ?? '');
-          return send({ event, data, text: json({ event, data }) });
-        }
+        else return send({ event, data, text: json({ event, data }) });
         return true;
       },
 
@@ -708,15 +704,13 @@ class SmartSocketClient {
       emitWithAck: (event, data, timeout = options.ackTimeout) =>
         new Promise((resolve, reject) => {
           if (!options.enableAcknowledgments) misuse('enableAcknowledgments is false');
-          debug(`Emitting event: ${event}`, data ?? '');
-          const plain = data?.toJSON ? data.toJSON() : data;
-          const hasFields = data === undefined || (plain && typeof plain === 'object' && !Array.isArray(plain));
+          const plain = json(data) ?? '{}';
           const id = ackField === '__ackId' ? `ack_${++lastAck}_${Date.now()}` : ++lastAck;
           const entry = {
             event,
             data,
             // What has no fields has the id beside it.
-            text: json(hasFields ? { event, data: { ...plain, [ackField]: id } } : { event, data, ackId: id }),
+            text: json(plain[0] === '{' ? { event, data: { ...JSON.parse(plain), [ackField]: id } } : { event, data, ackId: id }),
             settle(error, answer) {
               clearTimeout(late);
               acks.delete(id);
@@ -736,4 +730,4 @@ class SmartSocketClient {
   }
 }
 
-export { SmartSocketClient, SmartSocketClient as default, SmartSocketError, agree };
+export { SmartSocketClient, SmartSocketClient as default, SmartSocketError, greet };

@@ -18,8 +18,9 @@ const ROUNDS: usize = 6;
 /// kind and what happens before it, two its length.
 pub fn run(data: &[u8]) {
     let mut input = Input(data);
-    let providers = Provider::ALL;
-    let provider = providers[usize::from(input.byte()) % providers.len()];
+    let mut providers = Vec::from(Provider::PRESETS);
+    providers.push(Provider::SmartSocket(Box::default()));
+    let provider = providers.swap_remove(usize::from(input.byte()) % providers.len());
     let mut steps = Vec::new();
     while !input.0.is_empty() && steps.len() < 64 {
         let flags = input.byte();
@@ -214,6 +215,7 @@ impl World {
             | Event::Message(_)
             | Event::Subscribed(_)
             | Event::SubscriptionRefused(..)
+            | Event::Unreadable(_)
             | Event::Dropped(_) => {}
         }
     }

@@ -579,9 +579,9 @@ fn payloads(seeds: &mut Seeds) {
 /// A session with each provider's server, with a request, an event or a
 /// channel now and then.
 fn providers(seeds: &mut Seeds) {
-    let sessions: [(Provider, &[&str]); 12] = [
+    let sessions: [(&str, &[&str]); 12] = [
         (
-            Provider::Custom,
+            "Custom",
             &[
                 r#"{"type":"ping","id":"x","timestamp":5}"#,
                 r#"{"type":"publish","channel":"c","payload":{"text":"hi"}}"#,
@@ -589,7 +589,7 @@ fn providers(seeds: &mut Seeds) {
             ],
         ),
         (
-            Provider::SocketIo,
+            "SocketIo",
             &[
                 r#"0{"sid":"S1","upgrades":[],"pingInterval":25000,"pingTimeout":20000}"#,
                 r#"40{"sid":"abc","pid":"P1"}"#,
@@ -606,7 +606,7 @@ fn providers(seeds: &mut Seeds) {
             ],
         ),
         (
-            Provider::Pusher,
+            "Pusher",
             &[
                 r#"{"event":"pusher:connection_established","data":"{\"socket_id\":\"1.1\",\"activity_timeout\":30}"}"#,
                 r#"{"event":"pusher_internal:subscription_succeeded","channel":"c","data":"{}"}"#,
@@ -617,7 +617,7 @@ fn providers(seeds: &mut Seeds) {
             ],
         ),
         (
-            Provider::Ably,
+            "Ably",
             &[
                 r#"{"action":4,"connectionId":"i","connectionDetails":{"connectionKey":"k","maxIdleInterval":15000}}"#,
                 r#"{"action":11,"channel":"c","flags":0}"#,
@@ -628,7 +628,7 @@ fn providers(seeds: &mut Seeds) {
             ],
         ),
         (
-            Provider::Phoenix,
+            "Phoenix",
             &[
                 r#"["1","1","/c","phx_reply",{"status":"ok","response":{}}]"#,
                 r#"["2","2","c","phx_reply",{"status":"error","response":{"reason":"no"}}]"#,
@@ -639,7 +639,7 @@ fn providers(seeds: &mut Seeds) {
             ],
         ),
         (
-            Provider::ActionCable,
+            "ActionCable",
             &[
                 r#"{"type":"welcome"}"#,
                 r#"{"type":"ping","message":1}"#,
@@ -649,7 +649,7 @@ fn providers(seeds: &mut Seeds) {
             ],
         ),
         (
-            Provider::SignalR,
+            "SignalR",
             &[
                 "{}\u{1e}",
                 "{\"type\":6}\u{1e}{\"type\":1,\"target\":\"c\",\"arg",
@@ -659,7 +659,7 @@ fn providers(seeds: &mut Seeds) {
             ],
         ),
         (
-            Provider::GraphqlTransportWs,
+            "GraphqlTransportWs",
             &[
                 r#"{"type":"connection_ack"}"#,
                 r#"{"id":"1","type":"next","payload":{"data":{"a":1}}}"#,
@@ -669,7 +669,7 @@ fn providers(seeds: &mut Seeds) {
             ],
         ),
         (
-            Provider::GraphqlWs,
+            "GraphqlWs",
             &[
                 r#"{"type":"connection_ack"}"#,
                 r#"{"type":"ka"}"#,
@@ -679,14 +679,14 @@ fn providers(seeds: &mut Seeds) {
             ],
         ),
         (
-            Provider::AwsApiGateway,
+            "AwsApiGateway",
             &[
                 r#"{"message":"Internal server error","connectionId":"i","requestId":"r"}"#,
                 r#"{"id":"6","a":1}"#,
             ],
         ),
         (
-            Provider::Binance,
+            "Binance",
             &[
                 r#"{"result":null,"id":1}"#,
                 r#"{"code":2,"msg":"no","id":1}"#,
@@ -694,10 +694,10 @@ fn providers(seeds: &mut Seeds) {
                 r#"{"e":"serverShutdown"}"#,
             ],
         ),
-        (Provider::Echo, &["hello"]),
+        ("Echo", &["hello"]),
     ];
-    for (n, (provider, messages)) in sessions.into_iter().enumerate() {
-        assert_eq!(provider, Provider::ALL[n]);
+    for (n, (name, messages)) in sessions.into_iter().enumerate() {
+        assert_eq!(format!("{:?}", Provider::PRESETS[n]), name);
         let mut input = vec![n as u8];
         for (at, message) in messages.iter().enumerate() {
             let binary = u8::from(*message == "binary");

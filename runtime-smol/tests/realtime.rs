@@ -4,15 +4,18 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use async_channel::Receiver;
 use async_io::Timer;
 use futures_lite::FutureExt as _;
 use serde_json::json;
 use smartsocket_core::hub::{EventResult, Identity, Route};
 use smartsocket_core::{Json, Message};
-use smartsocket_smol::realtime::{AckError, Builder, Remote};
+use smartsocket_smol::realtime::{AckError, Builder, Io, Remote, Socket, WaitError};
 use smartsocket_smol::{Server, Stopper, WebSocket, block_on};
 
 /// A server on a thread of its own, stopped when this is dropped.
@@ -361,6 +364,148 @@ fn a_bare_route_gives_its_connections_away_and_counts_them() {
         server.stopper.stop();
         while let Some(Ok(_)) = ws.recv().await {}
         assert_eq!(u16::from(ws.closed().unwrap().code), 1001);
+    });
+}
+
+#[test]
+fn requests_are_judged_and_messages_go_out_as_they_are() {
+    let server = Running::start(|| {
+        Server::builder().route(Route::raw("/ws"), |wss| {
+            wss.verify_client(async |info| info.query() == Some("token=good"));
+            wss.on_any(async |ws, message, _| {
+                if let Some(text) = message.raw {
+                    ws.send(Message::Text(text));
+                }
+            });
+            wss.on_binary(async |ws, data| ws.send(Message::Binary(data)));
+        })
+    });
+    block_on(async {
+        let mut ws = server.connect("/ws?token=good").await;
+        for message in [Message::text("{ as it is"), Message::binary(&[0, 255][..])] {
+            ws.send(message.clone()).await.unwrap();
+            assert_eq!(ws.recv().await.unwrap().unwrap(), message);
+        }
+        let url = format!("ws://{}/ws?token=bad", server.address);
+        let refused = WebSocket::connect(&url).await.unwrap_err();
+        assert!(refused.to_string().contains("403"), "{refused}");
+    });
+}
+
+const ROWS: usize = 4_000;
+const ROW: usize = 10_000;
+/// Half of an outbox, which is used, and what is on the wire.
+const BOUND: usize = (1 << 19) + (1 << 16) + 2 * ROW;
+
+/// A server that feeds who asks for it, from outside of a handler.
+struct Feeder {
+    server: Running,
+    /// Rows so far, and the most bytes that ever waited.
+    fed: Arc<AtomicUsize>,
+    most: Arc<AtomicUsize>,
+    ended: Receiver<Result<(), WaitError>>,
+}
+
+impl Feeder {
+    fn start() -> Self {
+        let (fed, most) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+        let (sender, ended) = async_channel::unbounded();
+        let (feeding, waiting) = (Arc::clone(&fed), Arc::clone(&most));
+        let server = Running::start(|| {
+            Server::builder().max_connections(1).namespace("/", |main| {
+                // Nobody is gone for want of time.
+                main.route.websocket.write_timeout = None;
+                main.route.websocket.close_timeout = Duration::from_secs(3_600);
+                main.on("feed", async move |socket, _, _| {
+                    let (fed, most) = (Arc::clone(&feeding), Arc::clone(&waiting));
+                    let sender = sender.clone();
+                    let io = socket.io().clone();
+                    io.spawn(async move {
+                        let end = feed(&socket, &fed, &most).await;
+                        sender.send(end).await.unwrap();
+                    });
+                });
+            })
+        });
+        Self {
+            server,
+            fed,
+            most,
+            ended,
+        }
+    }
+
+    /// A client that has read nothing yet, when so much waits that the feeder
+    /// does, too.
+    async fn connect(&self) -> WebSocket {
+        let mut ws = self.server.connect("/").await;
+        ws.send(r#"{"event":"feed"}"#).await.unwrap();
+        while self.most.load(Ordering::Relaxed) < 1 << 19 {
+            let fed = self.fed.load(Ordering::Relaxed);
+            assert!(fed < ROWS, "nobody read, and it did not wait");
+            Timer::after(Duration::from_millis(1)).await;
+        }
+        ws
+    }
+}
+
+async fn feed(socket: &Socket, fed: &AtomicUsize, most: &AtomicUsize) -> Result<(), WaitError> {
+    for n in 0..ROWS {
+        let row = format!("{n} {}", "x".repeat(ROW));
+        socket.emit_when_ready("row", &row).await?;
+        fed.fetch_add(1, Ordering::Relaxed);
+        most.fetch_max(socket.buffered(), Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_feed_is_as_fast_as_its_reader_and_loses_nothing() {
+    let feeder = Feeder::start();
+    block_on(async {
+        let mut ws = feeder.connect().await;
+        // What is said to it without waiting finds room.
+        for n in 0..10_u64 {
+            let said = move |io: &Io| io.broadcast("news", n).unwrap();
+            assert_eq!(feeder.server.remote.with(said).await, Some(1));
+        }
+        let (mut rows, mut news) = (0, 0);
+        while rows < ROWS || news < 10 {
+            let text = hear(&mut ws).await;
+            if text.starts_with(r#"{"event":"news""#) {
+                assert_eq!(text, format!(r#"{{"event":"news","data":{news}}}"#));
+                news += 1;
+            } else {
+                let row = format!(r#"{{"event":"row","data":"{rows} x"#);
+                assert!(text.starts_with(&row), "{rows}: {text:.40}");
+                rows += 1;
+            }
+        }
+        assert_eq!(feeder.ended.recv().await, Ok(Ok(())));
+        let most = feeder.most.load(Ordering::Relaxed);
+        assert!(most <= BOUND, "{most}");
+        // Who says goodbye need not be waited for.
+        ws.close(smartsocket_smol::CloseCode::NORMAL, "")
+            .await
+            .unwrap();
+    });
+}
+
+#[test]
+fn who_feeds_a_client_that_goes_learns_of_it() {
+    let feeder = Feeder::start();
+    block_on(async {
+        drop(feeder.connect().await);
+        assert_eq!(feeder.ended.recv().await, Ok(Err(WaitError::Gone)));
+        // A write that failed before the end was read: its place is free again.
+        let url = format!("ws://{}/", feeder.server.address);
+        for tried in 0.. {
+            if WebSocket::connect(&url).await.is_ok() {
+                break;
+            }
+            assert!(tried < 500, "it is not over");
+            Timer::after(Duration::from_millis(10)).await;
+        }
     });
 }
 

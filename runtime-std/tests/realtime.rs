@@ -2,7 +2,7 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::json;
 use smartsocket_core::hub::{EventResult, Identity, Route};
 use smartsocket_core::{Json, Message};
-use smartsocket_std::realtime::{AckError, Builder, Io};
+use smartsocket_std::realtime::{AckError, Builder, Io, WaitError};
 use smartsocket_std::{Server, Stopper, WebSocket};
 
 /// A server on a thread of its own, stopped when this is dropped.
@@ -308,6 +308,115 @@ fn a_bare_route_gives_its_connections_away_and_counts_them() {
         while let Some(Ok(_)) = ws.recv() {}
         assert_eq!(u16::from(ws.closed().unwrap().code), 1001);
     }
+}
+
+#[test]
+fn requests_are_judged_and_messages_go_out_as_they_are() {
+    let server = Running::start(|| {
+        Server::builder().route(Route::raw("/ws"), |wss| {
+            wss.verify_client(|info| info.query() == Some("token=good"));
+            wss.on_any(|ws, message, _| {
+                if let Some(text) = message.raw {
+                    ws.send(Message::Text(text));
+                }
+            });
+            wss.on_binary(|ws, data| ws.send(Message::Binary(data)));
+        })
+    });
+    let mut ws = server.connect("/ws?token=good");
+    for message in [Message::text("{ as it is"), Message::binary(&[0, 255][..])] {
+        ws.send(message.clone()).unwrap();
+        assert_eq!(ws.recv().unwrap().unwrap(), message);
+    }
+    let url = format!("ws://{}/ws?token=bad", server.address);
+    let refused = WebSocket::connect(&url).unwrap_err();
+    assert!(refused.to_string().contains("403"), "{refused}");
+}
+
+const ROWS: usize = 4_000;
+const ROW: usize = 10_000;
+/// Half of an outbox, which is used, and what is on the wire.
+const BOUND: usize = (1 << 19) + (1 << 16) + 2 * ROW;
+
+/// A client that was fed, on a thread, until so much waits that the feeder
+/// does, too; and the most that ever waited, and the end.
+fn fed(
+    server: &Running,
+) -> (
+    WebSocket,
+    Arc<AtomicUsize>,
+    thread::JoinHandle<Result<(), WaitError>>,
+) {
+    let ws = server.connect("/");
+    let io = server.io.clone();
+    let client = loop {
+        if let [client] = io.clients()[..] {
+            break client;
+        }
+    };
+    let most = Arc::<AtomicUsize>::default();
+    let waiting = Arc::clone(&most);
+    let feeder = thread::spawn(move || {
+        for n in 0..ROWS {
+            let row = format!("{n} {}", "x".repeat(ROW));
+            io.emit_when_ready(client, "row", &row, Duration::MAX)?;
+            let waits = io.buffered(client);
+            waiting.fetch_max(waits, Ordering::Relaxed);
+        }
+        Ok(())
+    });
+    while most.load(Ordering::Relaxed) < 1 << 19 {
+        assert!(!feeder.is_finished(), "nobody read, and it did not wait");
+        thread::sleep(Duration::from_millis(1));
+    }
+    (ws, most, feeder)
+}
+
+#[test]
+fn a_feed_is_as_fast_as_its_reader_and_loses_nothing() {
+    let server = Running::start(|| Server::builder().namespace("/", |_| {}));
+    let (mut ws, most, feeder) = fed(&server);
+    // What is said to it without waiting finds room.
+    for n in 0..10_u64 {
+        assert_eq!(server.io.broadcast("news", n), Ok(1));
+    }
+    let (mut rows, mut news) = (0, 0);
+    while rows < ROWS || news < 10 {
+        let text = hear(&mut ws);
+        if text.starts_with(r#"{"event":"news""#) {
+            assert_eq!(text, format!(r#"{{"event":"news","data":{news}}}"#));
+            news += 1;
+        } else {
+            let row = format!(r#"{{"event":"row","data":"{rows} x"#);
+            assert!(text.starts_with(&row), "{rows}: {text:.40}");
+            rows += 1;
+        }
+    }
+    assert_eq!(feeder.join().unwrap(), Ok(()));
+    let most = most.load(Ordering::Relaxed);
+    assert!(most <= BOUND, "{most}");
+}
+
+#[test]
+fn who_feeds_a_client_that_does_not_read_or_goes_learns_of_it() {
+    let server = Running::start(|| Server::builder().namespace("/", |_| {}));
+    let (ws, _, feeder) = fed(&server);
+    let client = server.io.clients()[0];
+    // There is no room while nobody reads, however often one asks.
+    let row = "x".repeat(ROW);
+    let (mut sent, timeout) = (0, Duration::from_millis(1));
+    let late = loop {
+        match server.io.emit_when_ready(client, "row", &row, timeout) {
+            Ok(()) => sent += 1,
+            Err(error) => break error,
+        }
+        assert!(sent < ROWS);
+    };
+    assert_eq!(late, WaitError::TimedOut);
+    drop(ws);
+    assert_eq!(feeder.join().unwrap(), Err(WaitError::Gone));
+    let after = server.io.send_when_ready(client, "late", Duration::MAX);
+    assert_eq!(after, Err(WaitError::Gone));
 }
 
 #[test]

@@ -1,16 +1,18 @@
 // The browser client where it is meant to be: in pages, as a module and as a classic script.
 
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { after, test } from 'node:test';
 import { chromium } from 'playwright-core';
 import { peer, server } from './support.mjs';
 import { secure } from './vault.mjs';
 
-const root = server.replace('ws', 'http');
+const home = server.replace('ws', 'http');
 const profile = mkdtempSync(join(tmpdir(), 'smartsocket-browser-'));
 const context = await chromium.launchPersistentContext(profile, {
   executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
@@ -22,8 +24,8 @@ after(async () => {
   rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
 });
 
-/** A page at the server's address, and what went wrong in it. */
-async function open(body) {
+/** A page at a server's address, and what went wrong in it. */
+async function open(body, root = home) {
   const page = await context.newPage();
   const troubles = [];
   page.on('console', (message) => ['error', 'warning'].includes(message.type()) && troubles.push(message.text()));
@@ -123,3 +125,66 @@ for (const [algorithm, suite] of [
     assert.deepEqual(troubles, []);
     await page.close();
   });
+
+const program = process.env.SMARTSOCKET_BIN;
+
+/** A server with these options, and the address it tells. */
+async function serve(env, ...options) {
+  const child = spawn(program, ['serve', '--port', '0', ...options], { env: { ...process.env, ...env }, stdio: ['ignore', 'ignore', 'pipe'] });
+  after(() => child.kill());
+  for await (const line of createInterface({ input: child.stderr })) {
+    const told = /^listening on (.*)$/.exec(line);
+    if (told) return told[1].replace('ws', 'http');
+  }
+  throw new Error('it does not listen');
+}
+
+test('keys are exchanged on either curve, with a shared key and without', async () => {
+  const key = randomBytes(32).toString('base64');
+  for (const [address, options] of [
+    [await serve({ ENCRYPTION_KEY: key }, '--encryption-exchange', 'required'), { encryptionKey: key }],
+    [await serve({}, '--encryption-exchange', 'only'), { enableEncryption: 'exchange' }],
+  ])
+    for (const curve of ['X25519', 'P-256']) {
+      const { page, troubles } = await open('<!doctype html><script src="/client.js"></script>', address);
+      const told = await page.evaluate(
+        async ({ curve, options }) => {
+          const generate = crypto.subtle.generateKey.bind(crypto.subtle);
+          const drawn = [];
+          crypto.subtle.generateKey = async (algorithm, ...rest) => {
+            if (curve === 'P-256' && algorithm.name === 'X25519') throw new DOMException('not here', 'NotSupportedError');
+            const pair = await generate(algorithm, ...rest);
+            drawn.push(algorithm.namedCurve ?? algorithm.name);
+            return pair;
+          };
+          const client = new SmartSocket(location.origin, { namespace: '/chat', ...options });
+          await client.connect();
+          const heard = new Promise((resolve) => client.once('message', resolve));
+          client.emit('message', { text: 'κόσμε 🦀' });
+          const told = [(await heard).text, (await client.emitWithAck('echo', { n: 1 })).n, ...drawn];
+          client.disconnect();
+          return told;
+        },
+        { curve, options },
+      );
+      assert.deepEqual(told, ['κόσμε 🦀', 1, curve]);
+      assert.deepEqual(troubles, []);
+      await page.close();
+    }
+});
+
+test('a server whose half of the exchange is the same for everybody is refused', async () => {
+  const { page } = await open('<!doctype html><title>module</title>');
+  const told = await page.evaluate(async () => {
+    const { greet } = await import('/smartsocket.js');
+    const hello = await greet(new Uint8Array(32).fill(7), [1, 2], '/');
+    const salt = btoa('x'.repeat(32));
+    const answer = (theirs) => hello.agree({ suite: 1, kid: hello.encryption.kid, salt, serverPublicKey: btoa(String.fromCharCode(...theirs)) });
+    const zero = new Uint8Array(32);
+    const one = Uint8Array.from(zero, (_, i) => Number(i === 0));
+    const all = await Promise.allSettled([answer(zero), answer(one), answer(zero.fill(9, 1))]);
+    return all.map(({ status }) => status);
+  });
+  assert.deepEqual(told, ['rejected', 'rejected', 'fulfilled']);
+  await page.close();
+});

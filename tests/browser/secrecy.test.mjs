@@ -14,7 +14,8 @@ const key = keygen();
 
 /** A server with these options, and the address it tells. */
 const serve = async (...options) => {
-  const env = { ...process.env, ENCRYPTION_KEY: key };
+  const env = { ...process.env, ENCRYPTION_KEY: options.includes('only') ? '' : key };
+  if (!env.ENCRYPTION_KEY) delete env.ENCRYPTION_KEY;
   const server = spawn(program, ['serve', '--port', '0', ...options], { env, stdio: ['ignore', 'ignore', 'pipe'] });
   after(() => server.kill());
   for await (const line of createInterface({ input: server.stderr })) {
@@ -56,6 +57,70 @@ test('without the key, or with another, nobody comes in', async () => {
     const c = client(url, { namespace: '/chat', encryptionKey, apiKey: 'x' });
     await assert.rejects(c.connect().then(() => c.emitWithAck('echo', 1)), { code: 'ERR_CONN_004' });
   }
+});
+
+/** Runs with a WebCrypto that has P-256 only. */
+const withoutX25519 = (t) => {
+  const generate = crypto.subtle.generateKey.bind(crypto.subtle);
+  t.mock.method(crypto.subtle, 'generateKey', async (algorithm, ...rest) => {
+    if (algorithm.name === 'X25519') throw new DOMException('not here', 'NotSupportedError');
+    return generate(algorithm, ...rest);
+  });
+};
+
+for (const curve of ['X25519', 'P-256'])
+  test(`${curve}: keys are exchanged where the server insists, with a shared key and without`, async (t) => {
+    if (curve === 'P-256') withoutX25519(t);
+    const insists = await serve('--encryption-exchange', 'required');
+    const keyless = await serve('--encryption-exchange', 'only');
+    for (const [url, options] of [
+      [insists, { encryptionKey: key }],
+      [keyless, { enableEncryption: 'exchange' }],
+    ]) {
+      const c = client(url, { namespace: '/chat', ...options });
+      await c.connect();
+      assert.deepEqual(await c.emitWithAck('echo', { a: 'κ🦀' }), { a: 'κ🦀' });
+      assert.deepEqual(c.heard, []);
+    }
+    for (const [url, options] of [
+      [insists, { enableEncryption: 'exchange' }],
+      [insists, { encryptionKey: keygen() }],
+      [keyless, { encryptionKey: key }],
+    ])
+      await assert.rejects(client(url, options).connect(), { code: 'ERR_CONN_004' });
+  });
+
+/** A socket for which a wire tap changes what was said first: `turn` gets the sender and the message. */
+const tampered = (turn) =>
+  class extends WebSocket {
+    send(data, ...rest) {
+      super.send(typeof data === 'string' ? turn('client', JSON.parse(data)) : data, ...rest);
+    }
+    set onmessage(listener) {
+      super.onmessage = ({ data }) => listener({ data: typeof data === 'string' ? turn('server', JSON.parse(data)) : data });
+    }
+  };
+
+test('who leaves out or changes a public key on the way ends the connection', async () => {
+  const insists = await serve('--encryption-exchange', 'required');
+  const drop = (who, name) => (from, { event, data }) => {
+    if (from === who && data?.encryption) data.encryption[name] = undefined;
+    return JSON.stringify({ event, data });
+  };
+  const flip = (who, name) => (from, { event, data }) => {
+    if (from === who && data?.encryption) {
+      const changed = Buffer.from(data.encryption[name], 'base64');
+      changed[5] ^= 1;
+      data.encryption[name] = changed.toString('base64');
+    }
+    return JSON.stringify({ event, data });
+  };
+  for (const address of [url, insists])
+    for (const turn of [drop('client', 'publicKey'), drop('server', 'serverPublicKey'), flip('client', 'publicKey'), flip('server', 'serverPublicKey')]) {
+      const c = client(address, { namespace: '/chat', encryptionKey: key, WebSocket: tampered(turn) }, ['connected']);
+      await assert.rejects(c.connect(), { code: 'ERR_CONN_004' });
+      assert.deepEqual(c.heard.map(([event]) => event), ['error']);
+    }
 });
 
 test('what a wire tap sees has none of the words', async () => {

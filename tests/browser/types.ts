@@ -6,6 +6,7 @@ import logger, { setLevel } from 'smartsocket-client/logger';
 const options: Options = {
   namespace: '/chat',
   namespaceBy: 'connect',
+  enableEncryption: 'exchange',
   encryptionKey: process.env.ENCRYPTION_KEY,
   apiKey: undefined,
   reconnectDelay: 2000,
@@ -26,6 +27,7 @@ client
 const sent: boolean = client.emit('message', { text: 'Hello' }, (answer, error) => console.log(answer, error?.code), 500);
 const answer: Promise<{ id: number }> = client.emitWithAck('save');
 client.data.user = 1;
+client.onAny = (event, data) => console.log(event.length, data);
 logger.setLevel('debug');
 setLevel('trace');
 SmartSocketClient.logger.level = 'info';
@@ -37,6 +39,8 @@ console.log(sent, answer, client.connected, client.state, client.id?.length, cli
 new SmartSocketClient('ws://h', { reconectDelay: 1 });
 // @ts-expect-error: no such way
 new SmartSocketClient('ws://h', { namespaceBy: 'query' });
+// @ts-expect-error: no such way either
+new SmartSocketClient('ws://h', { enableEncryption: 'always' });
 // @ts-expect-error: it is told, not set
 client.connected = true;
 // @ts-expect-error: no such level

@@ -1,11 +1,22 @@
 // The server's side of encryption, by Node's crypto module alone: what the browser client is
 // held against.
 
-import { createCipheriv, createDecipheriv, createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
+import {
+  createCipheriv,
+  createDecipheriv,
+  createHash,
+  createHmac,
+  createPrivateKey,
+  createPublicKey,
+  diffieHellman,
+  generateKeyPairSync,
+  randomBytes,
+  timingSafeEqual,
+} from 'node:crypto';
 
 const hmac = (hash, key, ...data) => data.reduce((mac, part) => mac.update(part), createHmac(hash, key)).digest();
 const extract = (salt, secret) => hmac('sha256', salt, secret);
-const expand = (prk, info, length) => {
+export const expand = (prk, info, length) => {
   let out = Buffer.of();
   for (let last = out, n = 1; out.length < length; n++) {
     last = hmac('sha256', prk, last, info, Buffer.of(n));
@@ -19,14 +30,43 @@ const prefixed = (part) => {
   return Buffer.concat([length, part]);
 };
 
-export const keyId = (key) => expand(extract('smartsocket/e1 key id', key), '', 4);
+export const keyId = (key) => (key ? expand(extract('smartsocket/e1 key id', key), '', 4) : Buffer.of());
 
-export function transcript({ suite, key, suites, namespace, client, server }) {
-  const said = [Buffer.from('smartsocket/e1'), Buffer.of(suite), keyId(key), Buffer.from(suites), Buffer.from(namespace), client, server, Buffer.of(), Buffer.of()];
+/** Of all that was said in the open: `ours` and `theirs` are the public keys, if there are any. */
+export function transcript({ suite, key, suites, namespace, client, server, theirs = Buffer.of(), ours = Buffer.of() }) {
+  const said = [Buffer.from('smartsocket/e1'), Buffer.of(suite), keyId(key), Buffer.from(suites), Buffer.from(namespace), client, server, theirs, ours];
   return createHash('sha256').update(Buffer.concat(said.map(prefixed))).digest();
 }
 
-export const secret = (hash, key) => extract(hash, key);
+export const secret = (hash, key = Buffer.alloc(32), exchanged = Buffer.of()) => extract(hash, Buffer.concat([key, exchanged]));
+
+/** The length of a public key tells its curve: X25519, or P-256 uncompressed. */
+const jwk = (bytes) =>
+  bytes.length === 32
+    ? { kty: 'OKP', crv: 'X25519', x: bytes.toString('base64url') }
+    : { kty: 'EC', crv: 'P-256', x: bytes.subarray(1, 33).toString('base64url'), y: bytes.subarray(33).toString('base64url') };
+export const raw = (key) => {
+  const { x, y } = key.export({ format: 'jwk' });
+  const part = (text) => Buffer.from(text, 'base64url');
+  return y ? Buffer.concat([Buffer.of(4), part(x), part(y)]) : part(x);
+};
+/** Our half of a key exchange with who has this public key, and what comes of it. */
+export function exchange(theirs) {
+  const type = theirs.length === 32 ? ['x25519'] : ['ec', { namedCurve: 'P-256' }];
+  const { publicKey, privateKey } = generateKeyPairSync(...type);
+  const exchanged = diffieHellman({ privateKey, publicKey: createPublicKey({ key: jwk(theirs), format: 'jwk' }) });
+  return { ours: raw(publicKey), exchanged };
+}
+/** A private key of 32 bytes, with its public one. */
+export function pairOf(secret, length) {
+  const prefix = length === 32 ? '302e020100300506032b656e04220420' : '303102010104200000000000000000000000000000000000000000000000000000000000000000a00a06082a8648ce3d030107';
+  const der = Buffer.from(prefix, 'hex');
+  const key =
+    length === 32
+      ? createPrivateKey({ key: Buffer.concat([der, secret]), format: 'der', type: 'pkcs8' })
+      : createPrivateKey({ key: (secret.copy(der, 7), der), format: 'der', type: 'sec1' });
+  return { key, bytes: raw(createPublicKey(key)) };
+}
 
 /** One direction's keys, and its records in order. */
 export class Way {
@@ -97,16 +137,18 @@ export class Way {
 const TEXT = 1;
 const CONTROL = 4;
 
-/** The server's side of one connection: `socket` is one of `support.mjs`. */
+/** The server's side of one connection: `socket` is one of `support.mjs`. `change` is what it lies. */
 export async function secure(socket, { key, suite, change = (hello) => hello }) {
   const { event, data } = await socket.next();
   if (event !== 'CONNECT') throw new Error(`${event} instead of CONNECT`);
-  const { suites, kid, nonce } = data.encryption;
+  const { suites, kid, nonce, publicKey } = data.encryption;
+  const [client, theirs] = [nonce, publicKey].map((text) => Buffer.from(text, 'base64'));
   const server = randomBytes(32);
-  const said = { suite, kid, salt: server.toString('base64') };
+  const { ours, exchanged } = exchange(theirs);
+  const said = { suite, kid, salt: server.toString('base64'), serverPublicKey: ours.toString('base64') };
   socket.say('CONNECT_ACK', { id: 'sealed', namespace: data.namespace, encryption: change(said) });
-  const hash = transcript({ suite, key, suites, namespace: data.namespace, client: Buffer.from(nonce, 'base64'), server });
-  const prk = secret(hash, key);
+  const hash = transcript({ suite, key, suites, namespace: data.namespace, client, server, theirs, ours });
+  const prk = secret(hash, key, exchanged);
   const session = {
     hello: data,
     hash,

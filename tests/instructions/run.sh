@@ -30,7 +30,7 @@ instructions() { # CASE TURNS
 }
 
 passed=0 failed=0
-printf '%-20s %10s %10s\n' case counted expected
+printf '%-24s %10s %10s\n' case counted expected
 if [ "$update" = yes ]; then : >"$counts"; fi
 for name in $("$binary" --list); do
     # Two lengths: what starting costs falls out of the difference.
@@ -47,7 +47,7 @@ for name in $("$binary" --list); do
     elif [ $((counted * 100)) -lt $((expected * (100 - tolerance))) ]; then
         verdict='better: lower the bar with --update'
     fi
-    printf '%-20s %10s %10s  %s\n' "$name" "$counted" "${expected:--}" "$verdict"
+    printf '%-24s %10s %10s  %s\n' "$name" "$counted" "${expected:--}" "$verdict"
     case $verdict in FAILED*) failed=$((failed + 1)) ;; *) passed=$((passed + 1)) ;; esac
 done
 echo "instructions: $passed passed, $failed failed"

@@ -112,6 +112,22 @@ our_server() { # NAME SCHEME PORT COMMAND...
     esac
 }
 
+# One kind of client, with a server that is started for it.
+our_server_for() { # NAME SCHEME PORT SCRIPT COMMAND...
+    local name=$1 scheme=$2 port=$3 script=$4 address trust=() status=0
+    shift 4
+    address=$scheme://127.0.0.1:$port
+    start "$out/$name.log" "$@"
+    [ "$scheme" = ws ] || trust=(--ca "$ca")
+    if wait_for "^listening on $address\$" "$out/$name.log"; then
+        peer "$name" node "$here/$script" "$address" "$name" "${trust[@]}"
+    else
+        say "FAIL $name/listening: $(tail -n 1 "$out/$name.log")"
+    fi
+    stop || status=$?
+    [ "$status" = 0 ] && ! grep -q panicked "$out/$name.log" || say "FAIL $name/shutdown: status $status"
+}
+
 our_client() { # NAME SERVER-COMMAND...
     local name=$1 url trust=()
     shift
@@ -137,6 +153,14 @@ port=$(free_port)
 our_server std-plain ws "$port" "$TEST_BIN/std-echo" "127.0.0.1:$port" --deflate
 port=$(free_port)
 our_server std-tls wss "$port" "$TEST_BIN/std-echo" "127.0.0.1:$port" --deflate \
+    --tls-cert "${pair[0]}" --tls-key "${pair[1]}"
+
+port=$(free_port)
+our_server_for smol-ignis-sealed ws "$port" ignis_sealed.mjs \
+    "$TEST_BIN/smartsocket" serve --host 127.0.0.1 --port "$port" --ignis-require-encryption
+port=$(free_port)
+our_server_for smol-tls-ignis-sealed wss "$port" ignis_sealed.mjs \
+    "$TEST_BIN/smartsocket" serve --host 127.0.0.1 --port "$port" --ignis-require-encryption \
     --tls-cert "${pair[0]}" --tls-key "${pair[1]}"
 
 node=(node "$here/node_ws.mjs" server)

@@ -508,7 +508,9 @@ impl World {
                 self.model.settled(self.now, token, &answer, open);
                 self.note(5);
             }
-            Output::Event(Event::Request(..) | Event::Bare(..)) => panic!("nobody asked"),
+            Output::Event(Event::Request(..) | Event::Bare(..) | Event::Drained(_)) => {
+                panic!("nobody asked")
+            }
             Output::Cluster(_) => panic!("there is no cluster"),
         }
     }

@@ -174,6 +174,10 @@ pub struct ClientConfig {
     pub batch_bytes: usize,
     /// How fast the peer lets us send, everything counted.
     pub outbound: Option<RateLimit>,
+    /// After so long, a connection is made to take the place of the one there
+    /// is, which stays until messages come by the new one. For providers that
+    /// end connections of a certain age. Default none.
+    pub lifetime: Option<Duration>,
     /// Options of the WebSocket below.
     pub websocket: Arc<Config>,
 }
@@ -196,6 +200,7 @@ impl ClientConfig {
             batch: None,
             batch_bytes: 1_200,
             outbound: None,
+            lifetime: None,
             websocket: Arc::new(Config::default()),
         }
     }

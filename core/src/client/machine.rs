@@ -36,22 +36,26 @@ use super::{
 /// when the connection broke is not sent again, one that waited is.
 pub struct Client {
     config: ClientConfig,
-    protocol: Box<dyn Protocol>,
+    provider: Provider,
+    course: Course,
+    /// What will take its place, before it has to end.
+    next: Option<Course>,
+    /// When to begin that.
+    renew: Tick,
+    /// The course, while `next` stands in its place to be worked with.
+    aside: Option<Course>,
     entropy: Entropy,
     clock: Tick,
     /// The wall clock at tick zero, in milliseconds since 1970.
     origin_ms: i64,
     state: State,
     token: Option<Secret>,
-    phase: Phase,
-    /// The current one, and those that are still being closed.
+    /// Those of the courses, and those that are still being closed.
     lines: Vec<Line>,
     dialed: u32,
     /// Failures in a row.
     failures: u32,
-    /// When the current attempt must be in.
-    deadline: Tick,
-    /// When it was.
+    /// When the course was in.
     since: Option<Tick>,
     suspended: bool,
     subscriptions: BTreeMap<SubscriptionId, Utf8Bytes>,
@@ -61,8 +65,6 @@ pub struct Client {
     limiter: Limiter,
     /// When the limit lets the next go.
     allowed: Tick,
-    /// What the protocol said and the limit holds back; goes before the queue.
-    held: VecDeque<Message>,
     requests: BTreeMap<RequestId, Request>,
     deadlines: BTreeSet<(Tick, RequestId)>,
     serial: u64,
@@ -74,8 +76,48 @@ pub struct Client {
     stats: ClientStats,
 }
 
-/// Where the current attempt is.
+/// An attempt, and the connection that it becomes.
 #[derive(Debug)]
+struct Course {
+    protocol: Box<dyn Protocol>,
+    phase: Phase,
+    /// When it must be in.
+    deadline: Tick,
+    /// It is.
+    ready: bool,
+    /// What the application waits for has come by it.
+    heard: bool,
+    /// What the protocol said and the limit holds back; goes before the queue.
+    held: VecDeque<Message>,
+}
+
+impl Course {
+    fn new(protocol: Box<dyn Protocol>) -> Self {
+        Self {
+            protocol,
+            phase: Phase::Idle,
+            deadline: Tick::MAX,
+            ready: false,
+            heard: false,
+            held: VecDeque::new(),
+        }
+    }
+
+    const fn line(&self) -> Option<LineId> {
+        match self.phase {
+            Phase::Line(id) => Some(id),
+            Phase::Idle | Phase::Token | Phase::Dialing(_) | Phase::Waiting(_) => None,
+        }
+    }
+
+    fn next_timeout(&self) -> Tick {
+        let protocol = self.line().map(|_| self.protocol.next_timeout());
+        self.deadline.min(protocol.unwrap_or(Tick::MAX))
+    }
+}
+
+/// Where an attempt is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     /// There is none, and none to come.
     Idle,
@@ -122,20 +164,22 @@ impl Client {
         now: Tick,
         unix_ms: u64,
     ) -> Result<Self, ConfigError> {
-        let mut protocol = provider.protocol();
+        let mut protocol = provider.clone().protocol();
         protocol.prepare(&mut config);
         let mut client = Self {
-            protocol,
+            provider,
+            course: Course::new(protocol),
+            next: None,
+            renew: Tick::MAX,
+            aside: None,
             entropy: Entropy::new(seed),
             clock: now,
             origin_ms: unix_ms as i64 - (now.as_micros() / 1_000) as i64,
             state: State::Disconnected,
             token: config.token.clone(),
-            phase: Phase::Idle,
             lines: Vec::new(),
             dialed: 0,
             failures: 0,
-            deadline: Tick::MAX,
             since: None,
             suspended: false,
             subscriptions: BTreeMap::new(),
@@ -143,7 +187,6 @@ impl Client {
             batch: Tick::MAX,
             limiter: Limiter::default(),
             allowed: Tick::ZERO,
-            held: VecDeque::new(),
             requests: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             serial: 0,
@@ -165,7 +208,7 @@ impl Client {
     /// Connects, if it is not connected or about to be.
     pub fn connect(&mut self, now: Tick) {
         self.tick(now);
-        if matches!(self.phase, Phase::Idle) {
+        if matches!(self.course.phase, Phase::Idle) {
             self.failures = 0;
             self.suspended = false;
             self.enter(State::Connecting);
@@ -201,7 +244,7 @@ impl Client {
         if !core::mem::replace(&mut self.suspended, false) {
             return;
         }
-        match self.phase {
+        match self.course.phase {
             Phase::Waiting(_) => self.attempt(),
             Phase::Line(_) if self.state == State::Authenticated => {
                 self.ping = now;
@@ -301,7 +344,7 @@ impl Client {
     /// Answers a message; without effect when its connection is gone.
     pub fn acknowledge(&mut self, now: Tick, ticket: AckTicket, data: &Json) {
         self.tick(now);
-        if matches!(self.phase, Phase::Line(line) if line == ticket.line) {
+        if matches!(self.course.phase, Phase::Line(line) if line == ticket.line) {
             self.with_protocol(|protocol, cx| protocol.acknowledge(cx, ticket, data));
             self.pump();
         }
@@ -329,27 +372,26 @@ impl Client {
     /// which counts as a failed attempt.
     pub fn handle_token(&mut self, now: Tick, token: Option<Secret>) {
         self.tick(now);
-        if !matches!(self.phase, Phase::Token) {
-            return;
-        }
-        match token {
+        self.where_phase(Phase::Token, |client| match token {
             Some(token) => {
-                self.token = Some(token);
-                self.dial();
+                client.token = Some(token);
+                client.dial();
             }
             None => {
                 let why = Utf8Bytes::from("no token could be had");
-                self.ended(Ending::Protocol(why), Verdict::Backoff);
+                client.ended(Ending::Protocol(why), Verdict::Backoff);
             }
-        }
+        });
     }
 
     /// The stream that [`Output::Dial`] asked for is there.
     pub fn handle_dialed(&mut self, now: Tick, line: LineId) {
         let now = self.tick(now);
-        if !matches!(self.phase, Phase::Dialing(id) if id == line) {
-            return;
-        }
+        self.where_phase(Phase::Dialing(line), |client| client.dialed(now, line));
+        self.pump();
+    }
+
+    fn dialed(&mut self, now: Tick, line: LineId) {
         let seed = Seed::new(self.entropy.bytes());
         let config = self.config.websocket.clone();
         let ws = self
@@ -357,9 +399,8 @@ impl Client {
             .and_then(|request| Ok(WebSocket::client(request, config, seed, now)?));
         match ws {
             Ok(ws) => {
-                self.phase = Phase::Line(line);
+                self.course.phase = Phase::Line(line);
                 self.lines.push(Line { id: line, ws });
-                self.pump();
             }
             Err(error) => {
                 self.outputs.push_back(Output::Close(line));
@@ -372,11 +413,11 @@ impl Client {
     /// It could not be had.
     pub fn handle_dial_failed(&mut self, now: Tick, line: LineId, fault: Fault) {
         self.tick(now);
-        if matches!(self.phase, Phase::Dialing(id) if id == line) {
+        self.where_phase(Phase::Dialing(line), |client| {
             let ending = Ending::Dial(fault);
-            let verdict = self.protocol.verdict(&ending);
-            self.ended(ending, verdict);
-        }
+            let verdict = client.course.protocol.verdict(&ending);
+            client.ended(ending, verdict);
+        });
     }
 
     /// Bytes came; see [`WebSocket::handle_bytes`].
@@ -439,11 +480,18 @@ impl Client {
             self.queue.retain(|waiting| waiting.answer != Some(id));
             self.answer(id, Err(RequestError::TimedOut));
         }
-        if self.deadline <= now {
-            self.deadline = Tick::MAX;
-            self.break_off(Ending::TimedOut, Verdict::Backoff);
+        self.course_timeout(now);
+        if self
+            .next
+            .as_ref()
+            .is_some_and(|next| next.next_timeout() <= now)
+        {
+            self.with_next(|client| client.course_timeout(now));
         }
-        if matches!(self.phase, Phase::Waiting(due) if due <= now) && !self.suspended {
+        if self.renew <= now && !self.suspended {
+            self.begin_next();
+        }
+        if matches!(self.course.phase, Phase::Waiting(due) if due <= now) && !self.suspended {
             self.attempt();
         }
         if self.pong <= now {
@@ -452,9 +500,6 @@ impl Client {
         } else if self.ping <= now && !self.suspended {
             self.ping = self.config.ping.map_or(Tick::MAX, |it| now + it.interval);
             self.with_protocol(|protocol, cx| protocol.ping(cx));
-        }
-        if matches!(self.phase, Phase::Line(_)) && self.protocol.next_timeout() <= now {
-            self.with_protocol(|protocol, cx| protocol.handle_timeout(cx));
         }
         for line in &mut self.lines {
             line.ws.handle_timeout(now);
@@ -474,7 +519,7 @@ impl Client {
         if !self.outputs.is_empty() {
             return Some(self.clock);
         }
-        let waiting = match self.phase {
+        let waiting = match self.course.phase {
             Phase::Waiting(due) if !self.suspended => due,
             Phase::Idle | Phase::Token | Phase::Dialing(_) | Phase::Line(_) | Phase::Waiting(_) => {
                 Tick::MAX
@@ -482,13 +527,16 @@ impl Client {
         };
         let lines = self.lines.iter().filter_map(|line| line.ws.next_timeout());
         let lines = lines.min().unwrap_or(Tick::MAX);
-        let protocol = match self.phase {
-            Phase::Line(_) => self.protocol.next_timeout(),
-            Phase::Idle | Phase::Token | Phase::Dialing(_) | Phase::Waiting(_) => Tick::MAX,
+        let next = self.next.as_ref().map_or(Tick::MAX, Course::next_timeout);
+        let renew = if self.suspended {
+            Tick::MAX
+        } else {
+            self.renew
         };
         let ping = if self.suspended { Tick::MAX } else { self.ping };
         let request = self.deadlines.first().map_or(Tick::MAX, |(due, _)| *due);
-        let queue = if !self.held.is_empty() {
+        let held = |course: &Course| !course.held.is_empty();
+        let queue = if held(&self.course) || self.next.as_ref().is_some_and(held) {
             self.allowed
         } else if self.queue.is_empty() || self.state != State::Authenticated {
             Tick::MAX
@@ -502,10 +550,11 @@ impl Client {
         let due = [
             waiting,
             lines,
-            protocol,
+            self.course.next_timeout(),
+            next,
+            renew,
             ping,
             self.pong,
-            self.deadline,
             request,
             queue,
         ]
@@ -556,14 +605,15 @@ impl Client {
 
     /// The line that counts.
     fn current(&mut self) -> Option<&mut Line> {
-        match self.phase {
+        match self.course.phase {
             Phase::Line(id) => self.line(id),
             Phase::Idle | Phase::Token | Phase::Dialing(_) | Phase::Waiting(_) => None,
         }
     }
 
     fn enter(&mut self, state: State) {
-        if self.state != state {
+        // Of what is to take its place, nobody is told before it does.
+        if self.state != state && self.aside.is_none() {
             self.state = state;
             self.outputs.push_back(Output::Event(Event::State(state)));
         }
@@ -574,14 +624,81 @@ impl Client {
             config: &self.config,
             token: self.token.as_ref(),
         };
-        self.protocol.upgrade(&attempt)
+        self.course.protocol.upgrade(&attempt)
+    }
+
+    /// Does something to the course that is in this phase, if one is.
+    fn where_phase(&mut self, phase: Phase, work: impl FnOnce(&mut Self)) {
+        if self.course.phase == phase {
+            work(self);
+        } else if self.next.as_ref().is_some_and(|next| next.phase == phase) {
+            self.with_next(work);
+        }
+    }
+
+    fn course_timeout(&mut self, now: Tick) {
+        if self.course.deadline <= now {
+            self.course.deadline = Tick::MAX;
+            self.break_off(Ending::TimedOut, Verdict::Backoff);
+        } else if self.course.next_timeout() <= now {
+            self.with_protocol(|protocol, cx| protocol.handle_timeout(cx));
+        }
+    }
+
+    /// Begins what will take the place of the course, which has not long to
+    /// live.
+    fn begin_next(&mut self) {
+        self.renew = Tick::MAX;
+        if self.state == State::Authenticated && self.next.is_none() {
+            let mut protocol = self.provider.clone().protocol();
+            // The options are prepared already.
+            protocol.prepare(&mut self.config.clone());
+            self.next = Some(Course::new(protocol));
+            self.with_next(Self::attempt);
+        }
+    }
+
+    /// Does something to `next`, as if it were the course; and lets it be that
+    /// once it can do all that the course does.
+    fn with_next(&mut self, work: impl FnOnce(&mut Self)) {
+        let Some(next) = self.next.take() else {
+            return;
+        };
+        self.aside = Some(core::mem::replace(&mut self.course, next));
+        work(self);
+        let Some(old) = self.aside.take() else {
+            return;
+        };
+        let Course {
+            phase,
+            ready,
+            heard,
+            ..
+        } = self.course;
+        if matches!(phase, Phase::Idle) {
+            // It failed; the course lives on, and there is another try.
+            self.course = old;
+            let random = u64::from_le_bytes(self.entropy.bytes());
+            let backoff = self.config.reconnect.as_ref();
+            let wait = backoff.and_then(|backoff| backoff.wait(self.failures, random));
+            self.failures = self.failures.saturating_add(1);
+            self.renew = wait.map_or(Tick::MAX, |wait| self.clock + wait);
+        } else if ready && (heard || self.subscriptions.is_empty()) {
+            let new = core::mem::replace(&mut self.course, old);
+            self.detach(CloseCode::NORMAL, "");
+            self.course = new;
+            self.fail_requests(|request| request.sent);
+            self.began();
+        } else {
+            self.next = Some(core::mem::replace(&mut self.course, old));
+        }
     }
 
     /// Begins an attempt.
     fn attempt(&mut self) {
-        self.deadline = self.clock + self.config.connect_timeout;
+        self.course.deadline = self.clock + self.config.connect_timeout;
         if self.config.refresh {
-            self.phase = Phase::Token;
+            self.course.phase = Phase::Token;
             self.outputs.push_back(Output::Token);
         } else {
             self.dial();
@@ -593,7 +710,7 @@ impl Client {
             Ok(request) => {
                 self.dialed = self.dialed.wrapping_add(1);
                 let line = LineId(self.dialed);
-                self.phase = Phase::Dialing(line);
+                self.course.phase = Phase::Dialing(line);
                 let url = request.url();
                 self.outputs.push_back(Output::Dial(Dial {
                     line,
@@ -619,7 +736,7 @@ impl Client {
             entropy: &mut self.entropy,
             acts: Vec::new(),
         };
-        work(&mut *self.protocol, &mut cx);
+        work(&mut *self.course.protocol, &mut cx);
         let acts = cx.acts;
         for act in acts {
             let last = matches!(act, Act::End(..));
@@ -634,25 +751,34 @@ impl Client {
         let now = self.clock;
         match act {
             Act::Send(message) => {
-                if self.held.is_empty() && self.allowance() {
+                if self.course.held.is_empty() && self.allowance() {
                     self.transmit(message);
-                } else if self.held.len() < self.config.queue.max_messages {
-                    self.held.push_back(message);
+                } else if self.course.held.len() < self.config.queue.max_messages {
+                    self.course.held.push_back(message);
                 } else {
                     self.lost(1);
                 }
             }
             Act::Ready => self.ready(),
-            Act::Renew => self.break_off(Ending::Protocol("it is time".into()), Verdict::Now),
+            Act::Renew => {
+                if self.aside.is_none() {
+                    self.renew = now;
+                }
+            }
             Act::End(verdict, words) => self.break_off(Ending::Protocol(words), verdict),
             Act::Heard(mut incoming) => {
                 incoming.subscriptions = self.wanted(&incoming);
-                if let (Some(ack), Phase::Line(line)) = (&mut incoming.ack, &self.phase) {
+                self.course.heard |= !incoming.subscriptions.is_empty();
+                if let (Some(ack), Phase::Line(line)) = (&mut incoming.ack, &self.course.phase) {
                     ack.line = *line;
                 }
                 self.outputs
                     .push_back(Output::Event(Event::Message(incoming)));
             }
+            Act::Hold(time) => self.allowed = self.allowed.max(now + time),
+            Act::Unreadable(words) => self
+                .outputs
+                .push_back(Output::Event(Event::Unreadable(words))),
             Act::Subscribed(channel) => self
                 .outputs
                 .push_back(Output::Event(Event::Subscribed(channel))),
@@ -701,6 +827,9 @@ impl Client {
 
     /// Whether the limit lets another message go; if not, when it will.
     fn allowance(&mut self) -> bool {
+        if self.clock < self.allowed {
+            return false;
+        }
         let Some(limit) = &self.config.outbound else {
             return true;
         };
@@ -715,21 +844,30 @@ impl Client {
 
     /// In.
     fn ready(&mut self) {
-        if self.state == State::Authenticated || !matches!(self.phase, Phase::Line(_)) {
+        if self.course.line().is_none() || core::mem::replace(&mut self.course.ready, true) {
             return;
         }
-        let now = self.clock;
-        self.deadline = Tick::MAX;
-        self.since = Some(now);
-        self.stats.connected_at = Some(self.unix_ms());
-        self.ping = self.config.ping.map_or(Tick::MAX, |it| now + it.interval);
-        self.enter(State::Authenticated);
+        self.course.deadline = Tick::MAX;
+        if self.aside.is_none() {
+            self.began();
+        }
         let channels = self.subscriptions.values();
         let channels = channels.filter(|channel| !is_pattern(channel));
         let channels: BTreeSet<_> = channels.cloned().collect();
         for channel in channels {
             self.with_protocol(|protocol, cx| protocol.subscribe(cx, &channel));
         }
+    }
+
+    /// The course is one that messages go by.
+    fn began(&mut self) {
+        let now = self.clock;
+        self.since = Some(now);
+        self.stats.connected_at = Some(self.unix_ms());
+        self.ping = self.config.ping.map_or(Tick::MAX, |it| now + it.interval);
+        self.pong = Tick::MAX;
+        self.renew = self.config.lifetime.map_or(Tick::MAX, |it| now + it);
+        self.enter(State::Authenticated);
     }
 
     fn wanted(&self, incoming: &Incoming) -> Vec<SubscriptionId> {
@@ -771,13 +909,20 @@ impl Client {
         }
     }
 
+    fn flush_held(&mut self) {
+        while !self.course.held.is_empty() && self.allowance() {
+            if let Some(message) = self.course.held.pop_front() {
+                self.transmit(message);
+            }
+        }
+    }
+
     /// Says what waits, as far as it may go.
     fn flush(&mut self) {
         let now = self.clock;
-        while !self.held.is_empty() && self.allowance() {
-            if let Some(message) = self.held.pop_front() {
-                self.transmit(message);
-            }
+        self.flush_held();
+        if self.next.as_ref().is_some_and(|next| !next.held.is_empty()) {
+            self.with_next(Self::flush_held);
         }
         if self.batch < Tick::MAX {
             if now < self.batch && self.queue.bytes() < self.config.batch_bytes {
@@ -790,7 +935,7 @@ impl Client {
             && line.ws.is_open()
             && line.ws.has_room()
             && !self.queue.is_empty()
-            && self.held.is_empty()
+            && self.course.held.is_empty()
             && self.allowance()
         {
             let Some(Waiting { saying, answer }) = self.queue.pop() else {
@@ -805,7 +950,7 @@ impl Client {
 
     fn answer(&mut self, id: RequestId, answer: Result<Json, RequestError>) {
         if let Some(request) = self.requests.remove(&id) {
-            self.protocol.forget(id);
+            self.course.protocol.forget(id);
             self.deadlines.remove(&(request.deadline, id));
             self.outputs
                 .push_back(Output::Event(Event::Answered(id, answer)));
@@ -840,12 +985,10 @@ impl Client {
                     self.lines.remove(at);
                 }
                 Some(InnerOutput::Event(event)) => {
-                    if matches!(self.phase, Phase::Line(current) if current == id) {
-                        self.told(event);
-                        self.flush();
-                        // What it led to may concern lines before this one.
-                        at = 0;
-                    }
+                    self.where_phase(Phase::Line(id), |client| client.told(event));
+                    self.flush();
+                    // What it led to may concern lines before this one.
+                    at = 0;
                 }
             }
         }
@@ -857,7 +1000,7 @@ impl Client {
                 self.enter(State::Connected);
                 let subprotocol = opened.agreed.subprotocol;
                 self.with_protocol(|protocol, cx| protocol.opened(cx, subprotocol.as_deref()));
-                if self.state == State::Connected {
+                if self.state == State::Connected && !self.course.ready {
                     self.enter(State::Authenticating);
                 }
             }
@@ -869,7 +1012,7 @@ impl Client {
             }
             Inner::Closed(closed) => {
                 let ending = Ending::Closed(*closed);
-                let verdict = self.protocol.verdict(&ending);
+                let verdict = self.course.protocol.verdict(&ending);
                 self.ended(ending, verdict);
             }
             Inner::Drained
@@ -882,7 +1025,7 @@ impl Client {
 
     /// Ends what is under way because of something that we noticed.
     fn break_off(&mut self, ending: Ending, verdict: Verdict) {
-        if !matches!(self.phase, Phase::Idle | Phase::Waiting(_)) {
+        if !matches!(self.course.phase, Phase::Idle | Phase::Waiting(_)) {
             self.detach(CloseCode::GOING_AWAY, "");
             self.ended(ending, verdict);
         }
@@ -891,7 +1034,7 @@ impl Client {
     /// Leaves what is under way to its end, which counts no more.
     fn detach(&mut self, code: CloseCode, reason: &str) {
         let now = self.clock;
-        match self.phase {
+        match self.course.phase {
             Phase::Line(id) => {
                 if let Some(line) = self.line(id) {
                     line.ws.close(now, code, reason);
@@ -900,17 +1043,17 @@ impl Client {
             Phase::Dialing(id) => self.outputs.push_back(Output::Close(id)),
             Phase::Idle | Phase::Token | Phase::Waiting(_) => {}
         }
-        self.phase = Phase::Idle;
+        self.course.phase = Phase::Idle;
     }
 
     /// A connection or an attempt is over: what now?
     fn ended(&mut self, ending: Ending, verdict: Verdict) {
         let now = self.clock;
-        self.phase = Phase::Idle;
-        self.deadline = Tick::MAX;
-        self.ping = Tick::MAX;
-        self.pong = Tick::MAX;
-        self.held.clear();
+        self.reset();
+        if self.aside.is_some() {
+            // Only what would have taken the course's place.
+            return;
+        }
         let since = self.since.take();
         if since.is_some() {
             self.stats.disconnected_at = Some(self.unix_ms());
@@ -933,11 +1076,22 @@ impl Client {
                 Verdict::Now | Verdict::Backoff | Verdict::Reauthenticate => wait,
             }
         });
+        if wait.is_some()
+            && let Some(next) = self.next.take()
+        {
+            // Another attempt is on its way already.
+            self.enter(State::Reconnecting);
+            self.course = next;
+            if self.course.ready {
+                self.began();
+            }
+            return;
+        }
         match wait {
             Some(wait) => {
                 self.failures = self.failures.saturating_add(1);
                 self.stats.reconnect_attempts += 1;
-                self.phase = Phase::Waiting(now + wait);
+                self.course.phase = Phase::Waiting(now + wait);
                 self.enter(State::Reconnecting);
                 let attempt = self.failures;
                 self.outputs
@@ -954,16 +1108,31 @@ impl Client {
         }
     }
 
+    /// Nothing is under way in this course.
+    fn reset(&mut self) {
+        self.course.phase = Phase::Idle;
+        self.course.deadline = Tick::MAX;
+        self.course.ready = false;
+        self.course.heard = false;
+        self.course.held.clear();
+        if self.aside.is_none() {
+            self.ping = Tick::MAX;
+            self.pong = Tick::MAX;
+            self.renew = Tick::MAX;
+        }
+    }
+
     /// Nothing will be dialed: nobody waits any longer.
     fn rest(&mut self, state: State) {
         if self.since.take().is_some() {
             self.stats.disconnected_at = Some(self.unix_ms());
         }
-        self.phase = Phase::Idle;
-        self.deadline = Tick::MAX;
-        self.ping = Tick::MAX;
-        self.pong = Tick::MAX;
-        self.held.clear();
+        self.reset();
+        if self.next.is_some() {
+            self.with_next(|client| client.detach(CloseCode::NORMAL, ""));
+        }
+        self.next = None;
+        self.renew = Tick::MAX;
         let waiting = self.queue.drain().count();
         self.lost(waiting);
         self.fail_requests(|_| true);
@@ -980,7 +1149,8 @@ impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
             .field("state", &self.state)
-            .field("phase", &self.phase)
+            .field("phase", &self.course.phase)
+            .field("next", &self.next.as_ref().map(|next| next.phase))
             .field("failures", &self.failures)
             .finish_non_exhaustive()
     }

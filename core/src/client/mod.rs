@@ -27,7 +27,7 @@ use crate::websocket::ClientError;
 pub use backoff::{Backoff, Jitter};
 pub use config::{Auth, ClientConfig, DEFAULT_TEMPLATE, Ping, QueueConfig, Secret};
 pub use machine::Client;
-pub use providers::{Provider, pusher_proof};
+pub use providers::{Provider, SmartSocket, pusher_proof};
 pub use queue::Priority;
 pub use verdict::{Ending, Verdict};
 
@@ -75,6 +75,10 @@ impl fmt::Display for State {
 /// One stream to the host; each attempt has its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LineId(u32);
+
+impl LineId {
+    pub(super) const NONE: Self = Self(0);
+}
 
 /// A wish to hear of a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -160,6 +164,8 @@ pub enum Event {
     /// A connection or an attempt ended, and what will be done about it
     /// (PO-16, PO-20).
     Ended(Ending, Verdict),
+    /// A message that could not be read, and why.
+    Unreadable(Utf8Bytes),
     /// What waited too long or was too much is dropped: so many messages.
     Dropped(usize),
 }

@@ -3,6 +3,7 @@
 
 use alloc::vec::Vec;
 use core::fmt;
+use core::time::Duration;
 
 use crate::entropy::Entropy;
 use crate::http::UpgradeRequest;
@@ -130,6 +131,10 @@ pub(super) enum Act {
     End(Verdict, Utf8Bytes),
     /// For the application.
     Heard(Incoming),
+    /// The peer wants no more messages for so long.
+    Hold(Duration),
+    /// What came could not be read.
+    Unreadable(Utf8Bytes),
     /// The provider gives us a channel.
     Subscribed(Utf8Bytes),
     /// It does not, in its words.
@@ -157,6 +162,14 @@ impl Cx<'_> {
 
     pub(super) fn heard(&mut self, incoming: Incoming) {
         self.acts.push(Act::Heard(incoming));
+    }
+
+    pub(super) fn hold(&mut self, time: Duration) {
+        self.acts.push(Act::Hold(time));
+    }
+
+    pub(super) fn unreadable(&mut self, words: impl Into<Utf8Bytes>) {
+        self.acts.push(Act::Unreadable(words.into()));
     }
 
     pub(super) fn subscribed(&mut self, channel: impl Into<Utf8Bytes>) {

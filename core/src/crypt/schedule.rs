@@ -2,7 +2,7 @@
 
 use hkdf::Hkdf;
 use sha2::{Digest as _, Sha256};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::suite::{Cipher, MAX_KEYS, Suite};
 use crate::entropy::Seed;
@@ -92,8 +92,11 @@ impl Secret {
         let mut secrets = Zeroizing::new([0; 64]);
         secrets[..32].copy_from_slice(key.unwrap_or(&[0; 32]));
         secrets[32..32 + exchanged.len()].copy_from_slice(exchanged);
-        let (prk, _) = Hkdf::<Sha256>::extract(Some(transcript), &secrets[..32 + exchanged.len()]);
-        Self(Zeroizing::new(prk.into()))
+        let secrets = &secrets[..32 + exchanged.len()];
+        let (mut prk, _) = Hkdf::<Sha256>::extract(Some(transcript), secrets);
+        let secret = Self(Zeroizing::new(prk.into()));
+        prk.as_mut_slice().zeroize();
+        secret
     }
 
     pub(super) fn cipher(&self, path: Path, suite: Suite) -> Cipher {

@@ -84,7 +84,9 @@ pub struct Route {
     /// Whose rooms and broadcasts these connections share; routes of one
     /// namespace share them. Default: the path.
     pub namespace: String,
-    /// Options of its connections.
+    /// Options of its connections. Where they are encrypted, `max_message` is
+    /// of the message inside a record, which may be
+    /// [as much](crate::crypt::MAX_OVERHEAD) longer.
     pub websocket: Config,
     /// Give its connections away, for the application to drive each by itself
     /// ([`Event::Bare`](super::Event::Bare)): of this route only `path` and

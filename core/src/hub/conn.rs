@@ -17,6 +17,7 @@ use crate::websocket::{Closed, Endpoint, Shared};
 
 use super::config::{Interest, Outbox};
 use super::ids::{ClientId, UserId};
+use super::output::Step;
 use super::rooms::{NamespaceKey, RoomKey};
 use super::secrecy::Secret;
 
@@ -55,6 +56,8 @@ pub(super) struct Conn {
     pub(super) turn: Option<Turning>,
     /// Events on their way out that the application changes first.
     pub(super) changing: Option<Box<Changing>>,
+    /// That it is too fast, which the application is told after its turn.
+    pub(super) notice: Option<Box<Step>>,
     /// Messages that wait for it, with their lengths.
     pub(super) inbox: VecDeque<(usize, Incoming)>,
     pub(super) inbox_bytes: usize,
@@ -120,6 +123,8 @@ pub(super) struct Flags {
     pub(super) known: bool,
     /// The client was told that it is too fast, and has not been slower since.
     pub(super) warned: bool,
+    /// Somebody was refused for want of room and waits to hear of some.
+    pub(super) awaited: bool,
 }
 
 /// What a client is asked about, not worked with.
@@ -152,6 +157,13 @@ pub(super) struct Waiting {
     /// How many of them are answers.
     pub(super) answers: usize,
     pub(super) answer_bytes: usize,
+}
+
+impl Waiting {
+    pub(super) fn push(&mut self, parcel: Parcel) {
+        self.bytes += parcel.message.len();
+        self.queue.push_back(parcel);
+    }
 }
 
 /// A message on its way out.

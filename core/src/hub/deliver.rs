@@ -1,6 +1,5 @@
 //! What goes out: to one client, to many, to those who are away.
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
 use core::{fmt, mem};
@@ -22,7 +21,7 @@ use super::rooms::JoinError;
 use super::secrecy::{self, Secret};
 use super::{Hub, WIRE};
 
-/// Why a message that asks for an answer did not go out.
+/// Why a message did not go out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EmitError {
     /// The client is not there.
@@ -32,6 +31,8 @@ pub enum EmitError {
     TooMany,
     /// Its dialect knows no answers.
     NoAcks,
+    /// Too much waits for the client already; see [`Hub::try_emit`].
+    Full,
 }
 
 impl fmt::Display for EmitError {
@@ -40,6 +41,7 @@ impl fmt::Display for EmitError {
             Self::Gone => "the client is not connected",
             Self::TooMany => "the client owes too many answers",
             Self::NoAcks => "the client's dialect knows no acknowledgements",
+            Self::Full => "too much waits for the client already",
         })
     }
 }
@@ -48,11 +50,13 @@ impl core::error::Error for EmitError {}
 
 /// How a message fares.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Class<'a> {
+pub(super) enum Class<'a> {
     /// An answer to the peer.
     Certain,
     /// An event, by its name.
     Event(&'a str),
+    /// Something there is room for.
+    Paced,
 }
 
 impl Hub {
@@ -360,7 +364,7 @@ impl Hub {
                 return;
             }
             let Some((event, data)) = changing.queue.pop_front() else {
-                return;
+                return self.tell_of_room(id);
             };
             let interest = self.routes[usize::from(route)].route.interest;
             if !interest.has(Interest::OUTBOUND) {
@@ -473,7 +477,12 @@ impl Hub {
 
     /// Puts something on its way to one client. Whether it is one who may be
     /// spoken to.
-    fn deliver(&mut self, id: ConnId, saying: &mut Saying<'_>, class: Class<'_>) -> bool {
+    pub(super) fn deliver(
+        &mut self,
+        id: ConnId,
+        saying: &mut Saying<'_>,
+        class: Class<'_>,
+    ) -> bool {
         let Some(conn) = self.conns.get_mut(id) else {
             return false;
         };
@@ -483,7 +492,7 @@ impl Hub {
         if matches!(conn.state, State::Handshake | State::Disconnected) {
             return false;
         }
-        let event = matches!(class, Class::Event(_));
+        let event = class != Class::Certain;
         if event && !conn.is_somebody() {
             self.counters.dropped(DropCause::NotOpen, 1);
             return false;
@@ -559,13 +568,15 @@ impl Hub {
                     Class::Event(name) if state.route.outbox.overflow == Overflow::KeepLatest => {
                         Some(name.into())
                     }
-                    Class::Event(_) | Class::Certain => None,
+                    Class::Event(_) | Class::Certain | Class::Paced => None,
                 },
                 certain: !event,
                 echoes,
                 sealed,
             };
-            if !stow(conn, &state.route.outbox, parcel, &mut self.counters) {
+            if class == Class::Paced {
+                conn.outbox.get_or_insert_default().push(parcel);
+            } else if !stow(conn, &state.route.outbox, parcel, &mut self.counters) {
                 refused += 1;
             }
         }
@@ -625,6 +636,7 @@ impl Hub {
             conn.outbox = Some(waiting);
         }
         self.counters.dropped(DropCause::Closed, lost);
+        self.tell_of_room(id);
     }
 
     /// Whether a step is asked about before it happens.
@@ -653,7 +665,7 @@ fn stow(
 ) -> bool {
     /// Answers may exceed the bound so far, since they are never dropped.
     const CERTAIN: usize = 4;
-    let waiting = conn.outbox.get_or_insert_with(Box::default);
+    let waiting = conn.outbox.get_or_insert_default();
     let len = parcel.message.len();
     let fits = |waiting: &super::conn::Waiting, times: usize| {
         waiting.queue.is_empty()
@@ -694,8 +706,7 @@ fn stow(
             }
         }
     }
-    waiting.bytes += len;
-    waiting.queue.push_back(parcel);
+    waiting.push(parcel);
     true
 }
 

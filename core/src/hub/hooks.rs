@@ -125,6 +125,9 @@ impl Hub {
                 data.error_type = text(complaint.kind());
             }
             Step::Closed(gone) => {
+                // The connection itself may not be there any more.
+                data.client_id = gone.alias.as_deref().map(String::from);
+                data.path.clone_from(&gone.path);
                 data.data = Some(Json::string(&gone.closed.to_string()));
             }
             Step::RateLimited { .. } => data.error_type = text("rate_limited"),

@@ -1,5 +1,7 @@
 //! What comes in: counted, understood, held against the session's state.
 
+use alloc::boxed::Box;
+use alloc::string::ToString as _;
 use core::time::Duration;
 
 use crate::broker::Effect;
@@ -7,6 +9,7 @@ use crate::code::CloseCode;
 use crate::dialect::{Dialect, Failure, Incoming, IncomingEvent, Outgoing};
 use crate::message::{Message, Utf8Bytes};
 use crate::stats::DropCause;
+use crate::websocket::Violation;
 
 use super::config::Auth;
 use super::conn::State;
@@ -47,6 +50,11 @@ impl Hub {
         let Some(message) = self.open(id, message) else {
             return;
         };
+        let max = self.routes[usize::from(route)].route.websocket.max_message;
+        if message.len() > max {
+            let why = Violation::MessageTooBig { max };
+            return self.shut(id, why.code(), &why.to_string());
+        }
         if let Some(retry) = limited {
             return self.too_fast(id, None, retry);
         }
@@ -276,10 +284,12 @@ impl Hub {
             event,
             retry_after: retry.as_micros().div_ceil(1_000) as u64,
         };
-        if busy {
-            self.perform(id, step);
-        } else {
+        if !busy {
             self.propose(id, step);
+        } else if !self.is_wanted(id, &step) {
+            self.perform(id, step);
+        } else if let Some(conn) = self.conns.get_mut(id) {
+            conn.notice.get_or_insert_with(|| Box::new(step));
         }
     }
 

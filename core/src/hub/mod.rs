@@ -4,7 +4,8 @@
 //! connection: bytes and ticks in, bytes and events out. `opening` answers
 //! requests, `session` is one client's coming and going, `incoming` what it
 //! says, `turns` what the application says to that, `membership` what happens
-//! in rooms, `deliver` what goes out to one or many. `rooms`, `table` and
+//! in rooms, `deliver` what goes out to one or many, `pace` no faster than it
+//! is read. `rooms`, `table` and
 //! `timers` are what all of it is kept in.
 
 mod config;
@@ -16,6 +17,7 @@ mod incoming;
 mod membership;
 mod opening;
 mod output;
+mod pace;
 mod publish;
 mod rooms;
 mod secrecy;
@@ -37,6 +39,7 @@ use bytes::Bytes;
 
 use crate::broker::{Broker, BrokerConfig};
 use crate::code::CloseCode;
+use crate::crypt;
 use crate::date::Timestamp;
 use crate::dialect::{Dialect, Memory, PeerBinary};
 use crate::entropy::Seed;
@@ -223,10 +226,21 @@ impl Hub {
             if !route.encryption.as_ref().is_none_or(possible) {
                 return Err(RouteError::Encryption(route.path.clone()));
             }
+            // A record may be longer than the message inside, which is held
+            // against the limit when it is opened.
+            let sealed = route.encryption.is_some() && route.dialect != Dialect::Ignis;
+            let overhead = if sealed { crypt::MAX_OVERHEAD } else { 0 };
+            let Config {
+                max_message,
+                max_frame,
+                ..
+            } = route.websocket;
             routes.push(RouteState {
                 websocket: Arc::new(Config {
                     decide: true,
                     streaming: false,
+                    max_message: max_message.saturating_add(overhead),
+                    max_frame: max_frame.saturating_add(overhead),
                     deflate: route
                         .websocket
                         .deflate
@@ -306,6 +320,7 @@ impl Hub {
             memory: Memory::default(),
             binary: PeerBinary::None,
             turn: None,
+            notice: None,
             changing: None,
             inbox: VecDeque::new(),
             inbox_bytes: 0,

@@ -1,6 +1,7 @@
 //! What a hub puts out, and how it is answered.
 
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -52,6 +53,9 @@ pub enum Event {
         /// What came of it.
         answer: Answer,
     },
+    /// After [`EmitError::Full`](super::EmitError::Full): there is room again,
+    /// or the client is gone. Told once, to be followed by another try.
+    Drained(ClientId),
     /// A client asks for a WebSocket on a [bare](super::Route::bare) route:
     /// [`detach`](super::Hub::detach) it, and let the machine
     /// [`decide`](crate::WebSocket::decide) the ticket.
@@ -224,10 +228,14 @@ pub struct AckTicket {
 }
 
 /// Who is gone, and how.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Gone {
     /// Who it was.
     pub user: Option<UserId>,
+    /// The name it chose (RNode).
+    pub alias: Option<Utf8Bytes>,
+    /// The path it had connected to.
+    pub path: String,
     /// How it ended.
     pub closed: Box<Closed>,
 }

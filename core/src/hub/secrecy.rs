@@ -282,7 +282,7 @@ impl Hub {
                 Some(None) | None => {
                     let why = "Encryption handshake failed";
                     self.fail(id, Failure::Refused(Utf8Bytes::from_static(why)));
-                    return self.shut(id, codes::encryption_failed(), why);
+                    return self.shut(id, codes::encryption_failed(), "Encryption required");
                 }
             }
         }

@@ -313,7 +313,8 @@ impl Hub {
         {
             circle.left = true;
         }
-        let alias = conn.profile.alias.take();
+        // Kept: the last turn tells it.
+        let alias = conn.profile.alias.clone();
         let user = conn.user.clone();
         self.counters
             .dropped(DropCause::Closed, lost + unseen + unsent);
@@ -342,6 +343,7 @@ impl Hub {
         for key in owed {
             self.answer(id, key, Answer::Closed);
         }
+        self.tell_of_room(id);
         self.broker.leave(self.clock, id);
         self.broker_effects();
         if let Some(conn) = self.conns.get_mut(id) {
@@ -364,8 +366,15 @@ impl Hub {
             return;
         };
         let user = conn.user.take();
+        let alias = conn.profile.alias.take();
+        let path = core::mem::take(&mut conn.profile.path);
         let (client, route) = (conn.client, conn.route.unwrap_or_default());
-        let step = Step::Closed(Box::new(Gone { user, closed }));
+        let step = Step::Closed(Box::new(Gone {
+            user,
+            alias,
+            path,
+            closed,
+        }));
         if self.is_wanted(id, &step) {
             // Nothing is decided by the answer, and nothing waits for it.
             self.serial = self.serial.wrapping_add(1);

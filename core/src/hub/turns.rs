@@ -100,7 +100,14 @@ impl Hub {
     pub(super) fn proceed(&mut self, id: ConnId) {
         while let Some(conn) = self.conns.get_mut(id) {
             let route = &self.routes[usize::from(conn.route.unwrap_or_default())].route;
-            if conn.turn.is_some() || conn.owes_reading(&route.outbox) {
+            if conn.turn.is_some() {
+                return;
+            }
+            if let Some(notice) = conn.notice.take() {
+                self.propose(id, *notice);
+                continue;
+            }
+            if conn.owes_reading(&route.outbox) {
                 return;
             }
             let Some((len, incoming)) = conn.inbox.pop_front() else {

@@ -57,6 +57,11 @@ impl Client<'_> {
         self.conn.address
     }
 
+    /// Whether what is sent to it is encrypted, beside TLS.
+    pub const fn is_encrypted(&self) -> bool {
+        self.conn.secret.is_some()
+    }
+
     /// Bytes that wait to be sent to it.
     pub fn buffered(&self) -> usize {
         self.conn.endpoint.buffered() + self.conn.outbox.as_ref().map_or(0, |waiting| waiting.bytes)
@@ -117,6 +122,13 @@ impl Hub {
     /// All clients.
     pub const fn clients(&self) -> Clients<'_> {
         Clients(self)
+    }
+
+    /// Bytes that wait to be sent to a client; 0 when it is gone.
+    pub fn buffered(&self, client: ClientId) -> usize {
+        let id = self.clients.get(&client);
+        id.and_then(|&id| self.client(id))
+            .map_or(0, |client| client.buffered())
     }
 
     /// The connection of a client, by the text of its id or the name it chose.

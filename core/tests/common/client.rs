@@ -415,6 +415,7 @@ fn line(event: &Event) -> String {
         Event::Answered(_, Ok(json)) => format!("answer {json}"),
         Event::Answered(_, Err(error)) => format!("no answer: {error}"),
         Event::Ended(ending, verdict) => format!("ended {verdict:?}: {ending}"),
+        Event::Unreadable(words) => format!("unreadable: {words}"),
         Event::Dropped(messages) => format!("dropped {messages}"),
     }
 }

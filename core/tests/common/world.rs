@@ -18,6 +18,7 @@ pub struct World {
     pub sockets: BTreeMap<ConnId, Socket>,
     pub turns: Vec<Turn>,
     pub answers: Vec<Answer>,
+    pub drained: Vec<ClientId>,
     /// Answer every turn at once with yes.
     pub yes: bool,
 }
@@ -49,6 +50,7 @@ impl World {
             sockets: BTreeMap::new(),
             turns: Vec::new(),
             answers: Vec::new(),
+            drained: Vec::new(),
             yes: false,
         }
     }
@@ -96,6 +98,7 @@ impl World {
                 }
                 Output::Event(Event::Turn(turn)) => self.turns.push(turn),
                 Output::Event(Event::Answered { answer, .. }) => self.answers.push(answer),
+                Output::Event(Event::Drained(client)) => self.drained.push(client),
                 Output::Event(Event::Request(..) | Event::Bare(..)) | Output::Cluster(_) => {}
             }
         }

@@ -123,11 +123,12 @@ fn a_connection_is_kept_and_replaced_before_its_end() {
         T 10000
         "#,
     );
-    world.pass(seconds(100 * 60 - 10));
+    world.pass(seconds(115 * 60 - 551));
     assert!(world.dial.is_none() && world.events.is_empty());
-    world.pass(seconds(6 * 60));
+    world.pass(seconds(1));
     assert!(world.dial.is_some(), "another one is dialed in time");
     world.answer_dial();
+    assert!(world.events.is_empty(), "nobody notices");
     assert_eq!(world.requests.len(), 2);
 }
 

@@ -142,6 +142,52 @@ fn methods_are_requests() {
     );
 }
 
+/// After 24 hours a connection ends, and before it when the server says so: the
+/// old one goes on until the new one gives what is wanted.
+#[test]
+fn a_connection_is_replaced_before_its_end() {
+    let mut world = open();
+    world.client.subscribe(world.now, "a");
+    world.play(
+        r#"
+        T 0
+        C {"method":"SUBSCRIBE","params":["a"],"id":<id>}
+        S {"result":null,"id":<id>}
+        E subscribed a
+        "#,
+    );
+    // The server goes on to ping, which the harness does by saying something.
+    for _ in 0..23 {
+        world.pass(seconds(3_600));
+        world.say(r#"{"stream":"a","data":{"e":"x"}}"#);
+    }
+    assert!(world.dial.is_none());
+    world.pass(seconds(30 * 60));
+    let mut replaced = 0;
+    while world.dial.is_some() {
+        world.received.clear();
+        world.events.clear();
+        world.answer_dial();
+        world.play(
+            r#"
+            T 0
+            C {"method":"SUBSCRIBE","params":["a"],"id":1}
+            S {"result":null,"id":1}
+            E subscribed a
+            S {"stream":"a","data":{"e":"x"}}
+            E message channel=a event=x {"e":"x"}
+            "#,
+        );
+        assert_eq!(world.client.state(), State::Authenticated);
+        replaced += 1;
+        if replaced == 1 {
+            world.say(r#"{"e":"serverShutdown","E":1}"#);
+            world.pass(seconds(0));
+        }
+    }
+    assert_eq!(replaced, 2);
+}
+
 /// Five in a second, pongs counted, or the server cuts the line.
 #[test]
 fn no_more_goes_than_the_server_takes() {

@@ -11,11 +11,12 @@ fn connected(provider: Provider, auth: Auth) -> World {
     let mut config = config();
     config.auth = auth;
     config.token = Some(Secret::from("T"));
-    let mut world = World::of(provider, config);
-    world.subprotocol = Some(match provider {
+    let subprotocol = match provider {
         Provider::GraphqlWs => "graphql-ws",
         _ => "graphql-transport-ws",
-    });
+    };
+    let mut world = World::of(provider, config);
+    world.subprotocol = Some(subprotocol);
     world.client.connect(world.now);
     world.answer_dial();
     world

@@ -7,7 +7,7 @@ use smartsocket_smol::crypt::KeyRing;
 use smartsocket_smol::deflate::Deflate;
 use smartsocket_smol::dialect::{Dialect, SmartSocket};
 use smartsocket_smol::http::{ApiConfig, Origins};
-use smartsocket_smol::hub::{Auth, Heartbeat, HubConfig, Overflow, Route};
+use smartsocket_smol::hub::{Auth, Encryption, Heartbeat, HubConfig, Overflow, Route};
 
 use super::value::{Rate, Secret};
 use super::{Settings, encryption};
@@ -39,6 +39,21 @@ impl Settings {
     pub(crate) fn keys(&self) -> Option<KeyRing> {
         let encryption = encryption::read(self).ok()??;
         encryption.keys
+    }
+
+    /// Whether SmartSocket clients have to know a key to be let in.
+    pub(crate) const fn asks_for_api_key(&self) -> bool {
+        self.api_key.is_some() || !self.api_keys.is_empty()
+    }
+
+    /// Whether there is an HTTP API.
+    pub(crate) const fn has_api(&self) -> bool {
+        self.api.enable
+    }
+
+    /// Whether that has a token.
+    pub(crate) const fn asks_for_api_token(&self) -> bool {
+        self.api.token.is_some()
     }
 
     /// SmartSocket at this path.
@@ -90,6 +105,7 @@ impl Settings {
             Overflow::DropNewest
         };
         self.limit_events(&mut route);
+        route.encryption = ignis.require_encryption.then(Encryption::exchange);
         let websocket = &mut route.websocket;
         websocket.max_message = match ignis.max_payload_length {
             Some(most) => size(most),

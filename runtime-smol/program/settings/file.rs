@@ -35,7 +35,6 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "rejectUnauthorized",
         "certificates of clients are not asked for",
     ),
-    ("requireEncryption", "encrypted sessions are not there yet"),
     ("server", "this program is the server"),
     ("validateRoomFn", FUNCTION),
     ("verifyClient", FUNCTION),

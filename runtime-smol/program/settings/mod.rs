@@ -50,6 +50,7 @@ pub(crate) struct Settings {
     encryption_key: Option<Secret>,
     encryption_keys: Vec<Secret>,
     encryption_algorithm: String,
+    encryption_exchange: String,
     encryption_group: bool,
     pub(crate) ignis: Ignis,
     pub(crate) mb: Mb,
@@ -71,6 +72,7 @@ pub(crate) struct Ignis {
     backpressure_limit: u64,
     close_on_backpressure_limit: bool,
     send_pings: bool,
+    require_encryption: bool,
 }
 
 /// The table `[mb]`.
@@ -123,6 +125,7 @@ impl Default for Settings {
             encryption_key: None,
             encryption_keys: Vec::new(),
             encryption_algorithm: "aes-256-cbc".into(),
+            encryption_exchange: "optional".into(),
             encryption_group: false,
             ignis: Ignis {
                 path: "/ws".into(),
@@ -136,6 +139,7 @@ impl Default for Settings {
                 backpressure_limit: 1 << 20,
                 close_on_backpressure_limit: true,
                 send_pings: true,
+                require_encryption: false,
             },
             mb: Mb {
                 path: "/mb".into(),

@@ -328,6 +328,13 @@ pub(crate) const ROWS: &[Row] = &[
         |s| Slot::Text(&mut s.encryption_algorithm),
     ),
     row(
+        "encryptionExchange",
+        Kind::Choice(&["optional", "required", "only"]),
+        "Whether clients must exchange keys besides; only: instead of having an encryptionKey, \
+         which keeps out who listens, not who changes what is sent",
+        |s| Slot::Text(&mut s.encryption_exchange),
+    ),
+    row(
         "encryptionGroup",
         Kind::Switch,
         "Seal what goes to many once, with a key that all clients of a namespace have",
@@ -366,6 +373,12 @@ pub(crate) const ROWS: &[Row] = &[
         Kind::Texts,
         "Rooms every client is in from the start",
         |s| Slot::Texts(&mut s.ignis.default_rooms),
+    ),
+    row(
+        "ignis.requireEncryption",
+        Kind::Switch,
+        "Exchange keys with every client, and encrypt what is sent to it; close with 4004 who has none",
+        |s| Slot::Switch(&mut s.ignis.require_encryption),
     ),
     row(
         "ignis.serverOptions.perMessageDeflate",

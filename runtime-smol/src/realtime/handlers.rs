@@ -28,6 +28,7 @@ pub(super) type EventHandler = Rc<dyn Fn(Socket, Json, Ack) -> Boxed<()>>;
 type AnyHandler = Rc<dyn Fn(Socket, Incoming, Ack) -> Boxed<()>>;
 type Middleware =
     Rc<dyn Fn(Socket, Utf8Bytes, Option<Json>) -> Boxed<Result<Option<Json>, String>>>;
+type Verifier = Rc<dyn Fn(Request) -> Boxed<bool>>;
 type SocketHandler = Rc<dyn Fn(Socket) -> Boxed<()>>;
 type GoneHandler = Rc<dyn Fn(Socket, Gone) -> Boxed<()>>;
 type BinaryHandler = Rc<dyn Fn(Socket, Bytes) -> Boxed<()>>;
@@ -45,6 +46,7 @@ pub(super) struct Handlers {
     pub(super) events: HashMap<String, Vec<EventHandler>>,
     pub(super) any: Vec<AnyHandler>,
     pub(super) uses: Vec<Middleware>,
+    pub(super) verify: Option<Verifier>,
     pub(super) connected: Vec<SocketHandler>,
     pub(super) disconnected: Vec<GoneHandler>,
     pub(super) rate_limited: Vec<SocketHandler>,
@@ -68,6 +70,7 @@ impl Handlers {
                 !self.events.is_empty() || !self.any.is_empty() || !self.uses.is_empty(),
                 Interest::EVENT,
             ),
+            (self.verify.is_some(), Interest::CONNECT),
             (!self.connected.is_empty(), Interest::OPENED),
             (!self.disconnected.is_empty(), Interest::CLOSED),
             (!self.rate_limited.is_empty(), Interest::RATE_LIMITED),
@@ -242,6 +245,11 @@ async fn handle(handlers: &Handlers, socket: Socket, turn: Turn) -> Option<Decis
 /// Gives a decision, or leaves the turn to be allowed.
 async fn call(handlers: &Handlers, socket: Socket, slot: &mut Option<Turn>) -> Option<Decision> {
     let turn = slot.as_mut()?;
+    if let (Step::Connect(ticket), Some(verify)) = (&turn.step, &handlers.verify)
+        && !verify(ticket.request().clone()).await
+    {
+        return Some(slot.take()?.cancel(None));
+    }
     if let Some(hook) = handlers.hooks.get(&turn.interest()) {
         let data = socket.io.hub(|hub, _| hub.event_data(turn));
         let result = hook(data).await;
@@ -328,11 +336,7 @@ async fn call(handlers: &Handlers, socket: Socket, slot: &mut Option<Turn>) -> O
         }
         Step::Closed(gone) => {
             for handler in &handlers.disconnected {
-                let gone = Gone {
-                    user: gone.user.clone(),
-                    closed: gone.closed.clone(),
-                };
-                handler(socket.clone(), gone).await;
+                handler(socket.clone(), Gone::clone(gone)).await;
             }
         }
         // Hooks only.

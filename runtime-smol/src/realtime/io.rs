@@ -15,7 +15,7 @@ use smartsocket_core::hub::{
 use smartsocket_core::{IntoJson, Json, JsonError, Message, ServerStats, Tick, Utf8Bytes};
 
 use super::shard::Shard;
-use super::socket::AckError;
+use super::socket::{AckError, WaitError};
 
 const TARGET: &str = "smartsocket:server";
 
@@ -127,7 +127,7 @@ impl Io {
             .map_err(|error| match error {
                 EmitError::TooMany => AckError::TooMany,
                 EmitError::NoAcks => AckError::NoAcks,
-                EmitError::Gone => AckError::Gone,
+                EmitError::Gone | EmitError::Full => AckError::Gone,
             })?;
         shard.waiting.borrow_mut().insert(token, sender);
         shard.kick();
@@ -136,6 +136,80 @@ impl Io {
             Ok(Answer::Data(data)) => Ok(data),
             Ok(Answer::TimedOut) => Err(AckError::TimedOut),
             Ok(Answer::Closed) | Err(_) => Err(AckError::Gone),
+        }
+    }
+
+    /// Bytes that wait to be sent to a client: `bufferedAmount` of browsers. 0
+    /// when it is gone.
+    pub fn buffered(&self, client: ClientId) -> usize {
+        self.hub(|hub, _| hub.buffered(client))
+    }
+
+    /// Sends an event to one client as soon as there is room for it: at once, as
+    /// long as the client keeps up. Where it does not read as fast as is sent,
+    /// this waits until half of its [`Outbox`](smartsocket_core::hub::Outbox)
+    /// is used at most; the other half is for what is sent without waiting.
+    /// So a feed of any length takes little memory, loses nothing, and does
+    /// not have the client closed as too slow.
+    ///
+    /// Cancel safe: it is sent when this is ready, and not before.
+    ///
+    /// # Errors
+    ///
+    /// It is not sent: the client is gone, or the data have no JSON form.
+    pub async fn emit_when_ready(
+        &self,
+        client: ClientId,
+        event: &str,
+        data: impl IntoJson,
+    ) -> Result<(), WaitError> {
+        let data = data.into_json().map_err(WaitError::Json)?;
+        log_emit(event, data.as_ref());
+        self.when_ready(client, |hub, now| {
+            hub.try_emit(now, client, event, data.as_ref())
+        })
+        .await
+    }
+
+    /// Sends a message as it is to one client, as soon as there is room for it;
+    /// see [`emit_when_ready`](Self::emit_when_ready).
+    ///
+    /// # Errors
+    ///
+    /// It is not sent: the client is gone.
+    pub async fn send_when_ready(
+        &self,
+        client: ClientId,
+        message: impl Into<Message>,
+    ) -> Result<(), WaitError> {
+        let message = message.into();
+        self.when_ready(client, |hub, now| hub.try_send(now, client, &message))
+            .await
+    }
+
+    async fn when_ready(
+        &self,
+        client: ClientId,
+        attempt: impl Fn(&mut Hub, Tick) -> Result<(), EmitError>,
+    ) -> Result<(), WaitError> {
+        loop {
+            let shard = self.0.upgrade().ok_or(WaitError::Gone)?;
+            let now = shard.now();
+            let tried = attempt(&mut shard.hub.borrow_mut(), now);
+            match tried {
+                Ok(()) => {
+                    shard.kick();
+                    return Ok(());
+                }
+                Err(EmitError::Full) => {}
+                Err(EmitError::Gone | EmitError::TooMany | EmitError::NoAcks) => {
+                    return Err(WaitError::Gone);
+                }
+            }
+            let room = shard.room(client);
+            drop(shard);
+            // It says nothing, it ends.
+            let _ = room.recv().await;
         }
     }
 
@@ -228,6 +302,11 @@ impl Io {
     /// Figures of the server (SS-07).
     pub fn stats(&self) -> ServerStats {
         self.hub(|hub, _| hub.stats())
+    }
+
+    /// Messages received so far (RN-11).
+    pub fn received_messages(&self) -> u64 {
+        self.hub(|hub, _| hub.received_messages())
     }
 
     /// Connections by namespace (SS-09).

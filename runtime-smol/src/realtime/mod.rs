@@ -14,4 +14,4 @@ mod socket;
 pub use builder::{Builder, Realtime, Routes};
 pub use handlers::{EventData, EventResult};
 pub use io::{Io, Remote, To};
-pub use socket::{Ack, AckError, Data, Socket};
+pub use socket::{Ack, AckError, Data, Socket, WaitError};

@@ -14,7 +14,7 @@ use async_executor::LocalExecutor;
 use async_io::Timer;
 use futures_io::{AsyncRead as _, AsyncWrite as _};
 use futures_lite::future::{poll_fn, yield_now};
-use smartsocket_core::hub::{AckToken, Answer, ConnId, Event, Hub, Output};
+use smartsocket_core::hub::{AckToken, Answer, ClientId, ConnId, Event, Hub, Output};
 use smartsocket_core::websocket::{Accept, Ticket};
 use smartsocket_core::{Fault, Tick};
 
@@ -53,7 +53,11 @@ pub(super) struct Shard {
     armed: Cell<Tick>,
     /// Who waits for which answer.
     pub(super) waiting: RefCell<HashMap<AckToken, async_channel::Sender<Answer>>>,
+    /// Who waits for which client to read: a channel that is closed then.
+    room: RefCell<HashMap<ClientId, Room>>,
 }
+
+type Room = (async_channel::Sender<()>, async_channel::Receiver<()>);
 
 /// A connection's socket and what its task is to do with it.
 pub(super) struct Link {
@@ -65,6 +69,8 @@ pub(super) struct Link {
     shutdown: Cell<bool>,
     paused: Cell<bool>,
     eof: Cell<bool>,
+    /// Nothing can be written any more; told once nothing can be read either.
+    broken: Cell<Option<Fault>>,
     done: Cell<bool>,
     waker: Cell<Option<Waker>>,
     pub(super) data: Rc<Data>,
@@ -100,6 +106,7 @@ impl Shard {
             sleeper: Cell::new(None),
             armed: Cell::new(Tick::MAX),
             waiting: RefCell::default(),
+            room: RefCell::default(),
         }
     }
 
@@ -140,6 +147,7 @@ impl Shard {
             shutdown: Cell::new(false),
             paused: Cell::new(false),
             eof: Cell::new(false),
+            broken: Cell::new(None),
             done: Cell::new(false),
             waker: Cell::new(None),
             data: Rc::default(),
@@ -196,7 +204,13 @@ impl Shard {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Ok(0)) => {
                 link.eof.set(true);
-                self.hub.borrow_mut().handle_eof(self.now(), link.id);
+                let (now, broken) = (self.now(), link.broken.take());
+                let mut hub = self.hub.borrow_mut();
+                hub.handle_eof(now, link.id);
+                if let Some(fault) = broken {
+                    // What is left to say cannot be said.
+                    hub.handle_fault(now, link.id, fault);
+                }
                 false
             }
             Poll::Ready(Ok(_)) => true,
@@ -290,6 +304,8 @@ impl Shard {
                     // first, unless nothing can be read any more.
                     if link.eof.get() || link.paused.get() {
                         self.fault(link, &error);
+                    } else {
+                        link.broken.set(Some(Fault::from(&error)));
                     }
                     link.want_write.set(false);
                     return self.kick();
@@ -325,7 +341,13 @@ impl Shard {
                         link.wake();
                     }
                 }),
-                Output::PauseRead(id) => self.with_link(id, |link| link.paused.set(true)),
+                Output::PauseRead(id) => self.with_link(id, |link| {
+                    link.paused.set(true);
+                    if let Some(fault) = link.broken.take() {
+                        let now = self.now();
+                        self.hub.borrow_mut().handle_fault(now, id, fault);
+                    }
+                }),
                 Output::ResumeRead(id) => self.with_link(id, |link| {
                     link.paused.set(false);
                     link.wake();
@@ -352,6 +374,9 @@ impl Shard {
                         let _ = sender.try_send(answer);
                     }
                 }
+                Output::Event(Event::Drained(client)) => {
+                    self.room.borrow_mut().remove(&client);
+                }
                 Output::Event(Event::Request(id, ticket)) => self.app.request(id, ticket),
                 Output::Event(Event::Bare(id, ticket)) => self.give_away(id, ticket),
                 // One hub has nobody to tell.
@@ -366,6 +391,15 @@ impl Shard {
         {
             sleeper.wake();
         }
+    }
+
+    /// What ends when there is room for more to this client, or it is gone.
+    pub(super) fn room(&self, client: ClientId) -> async_channel::Receiver<()> {
+        let mut room = self.room.borrow_mut();
+        let (_, told) = room
+            .entry(client)
+            .or_insert_with(|| async_channel::bounded(1));
+        told.clone()
     }
 
     /// A connection of a bare route gets a driver of its own.

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use smartsocket_core::hub::{AckTicket, ClientId, ConnId, JoinError, UserId};
-use smartsocket_core::{CloseCode, IntoJson, Json, JsonError, Utf8Bytes};
+use smartsocket_core::{CloseCode, IntoJson, Json, JsonError, Message, Utf8Bytes};
 
 use super::handlers::{EventHandler, boxed_event};
 use super::io::{Io, log_emit};
@@ -116,6 +116,15 @@ impl Socket {
         self.io.hub(|hub, _| hub.client(self.id)?.user().cloned())
     }
 
+    /// Whether what is sent to it is encrypted, beside TLS
+    /// ([`Encryption`](crate::hub::Encryption)).
+    pub fn is_encrypted(&self) -> bool {
+        self.io.hub(|hub, _| {
+            hub.client(self.id)
+                .is_some_and(|client| client.is_encrypted())
+        })
+    }
+
     /// Remembers which user it belongs to.
     pub fn set_user(&self, user: impl Into<UserId>) {
         let user = user.into();
@@ -134,6 +143,48 @@ impl Socket {
         self.io
             .command(|hub, now| hub.emit(now, self.client, event, data));
         Ok(())
+    }
+
+    /// Sends it a message as it is, whatever its dialect.
+    pub fn send(&self, message: impl Into<Message>) {
+        self.io
+            .command(|hub, now| hub.send(now, self.client, message));
+    }
+
+    /// Bytes that wait to be sent to it: `bufferedAmount` of browsers. 0 when
+    /// it is gone.
+    pub fn buffered(&self) -> usize {
+        self.io.buffered(self.client)
+    }
+
+    /// Sends it an event as soon as there is room for it; see
+    /// [`Io::emit_when_ready`].
+    ///
+    /// ```no_run
+    /// # async fn feed(socket: smartsocket_smol::realtime::Socket) {
+    /// for row in 0..1_000_000 {
+    ///     if socket.emit_when_ready("row", row).await.is_err() {
+    ///         break; // the client is gone
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// It is not sent: the client is gone, or the data have no JSON form.
+    pub async fn emit_when_ready(&self, event: &str, data: impl IntoJson) -> Result<(), WaitError> {
+        self.io.emit_when_ready(self.client, event, data).await
+    }
+
+    /// Sends it a message as it is, as soon as there is room for it; see
+    /// [`Io::emit_when_ready`].
+    ///
+    /// # Errors
+    ///
+    /// It is not sent: the client is gone.
+    pub async fn send_when_ready(&self, message: impl Into<Message>) -> Result<(), WaitError> {
+        self.io.send_when_ready(self.client, message).await
     }
 
     /// Sends it an event and waits for its answer.
@@ -303,3 +354,24 @@ impl fmt::Display for AckError {
 }
 
 impl std::error::Error for AckError {}
+
+/// Why something that waited for room was not sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WaitError {
+    /// The client went away, or was not there.
+    Gone,
+    /// The data have no JSON form.
+    Json(JsonError),
+}
+
+impl fmt::Display for WaitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gone => f.write_str("the client is not connected"),
+            Self::Json(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for WaitError {}

@@ -333,6 +333,17 @@ impl Routes {
         self
     }
 
+    /// Judges requests before anything else does: those of whom it does not
+    /// want get a 403 (MB-35). Pages of other origins are refused already
+    /// ([`Config::origins`](smartsocket_core::Config::origins)).
+    pub fn verify_client<H>(&mut self, handler: H) -> &mut Self
+    where
+        H: Fn(&Request) -> bool + Send + Sync + 'static,
+    {
+        self.handlers.verify = Some(Arc::new(handler));
+        self
+    }
+
     /// Judges credentials: who the client is, or `None` to turn it away (IG-69).
     pub fn authenticate<H>(&mut self, handler: H) -> &mut Self
     where

@@ -23,6 +23,7 @@ pub(super) type EventHandler = Arc<dyn Fn(&Socket, Json, Ack) + Send + Sync>;
 type AnyHandler = Arc<dyn Fn(&Socket, Incoming, Ack) + Send + Sync>;
 type Middleware =
     Arc<dyn Fn(&Socket, &Utf8Bytes, Option<&Json>) -> Result<Option<Json>, String> + Send + Sync>;
+type Verifier = Arc<dyn Fn(&Request) -> bool + Send + Sync>;
 type SocketHandler = Arc<dyn Fn(&Socket) + Send + Sync>;
 type GoneHandler = Arc<dyn Fn(&Socket, &Gone) + Send + Sync>;
 type BinaryHandler = Arc<dyn Fn(&Socket, Bytes) + Send + Sync>;
@@ -40,6 +41,7 @@ pub(super) struct Handlers {
     pub(super) events: HashMap<String, Vec<EventHandler>>,
     pub(super) any: Vec<AnyHandler>,
     pub(super) uses: Vec<Middleware>,
+    pub(super) verify: Option<Verifier>,
     pub(super) connected: Vec<SocketHandler>,
     pub(super) disconnected: Vec<GoneHandler>,
     pub(super) rate_limited: Vec<SocketHandler>,
@@ -63,6 +65,7 @@ impl Handlers {
                 !self.events.is_empty() || !self.any.is_empty() || !self.uses.is_empty(),
                 Interest::EVENT,
             ),
+            (self.verify.is_some(), Interest::CONNECT),
             (!self.connected.is_empty(), Interest::OPENED),
             (!self.disconnected.is_empty(), Interest::CLOSED),
             (!self.rate_limited.is_empty(), Interest::RATE_LIMITED),
@@ -216,6 +219,11 @@ fn handle(handlers: &Handlers, socket: &Socket, turn: Turn) -> Option<Decision> 
 /// Gives a decision, or leaves the turn to be allowed.
 fn call(handlers: &Handlers, socket: &Socket, slot: &mut Option<Turn>) -> Option<Decision> {
     let turn = slot.as_mut()?;
+    if let (Step::Connect(ticket), Some(verify)) = (&turn.step, &handlers.verify)
+        && !verify(ticket.request())
+    {
+        return Some(slot.take()?.cancel(None));
+    }
     if let Some(hook) = handlers.hooks.get(&turn.interest()) {
         let data = socket.io.hub(|hub, _| hub.event_data(turn));
         let result = hook(data);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Weak, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use smartsocket_core::crypt::KeyRing;
 use smartsocket_core::http::{ClientInfo, RoomInfo};
@@ -12,7 +12,7 @@ use smartsocket_core::hub::{
 use smartsocket_core::{IntoJson, Json, JsonError, Message, ServerStats, Tick, Utf8Bytes};
 
 use super::shard::Shard;
-use super::socket::AckError;
+use super::socket::{AckError, WaitError};
 
 /// The server, for handlers and any other thread.
 #[derive(Clone)]
@@ -120,7 +120,7 @@ impl Io {
             .map_err(|error| match error {
                 EmitError::TooMany => AckError::TooMany,
                 EmitError::NoAcks => AckError::NoAcks,
-                EmitError::Gone => AckError::Gone,
+                EmitError::Gone | EmitError::Full => AckError::Gone,
             })?;
         shard.wait_for(token, sender);
         drop(hub);
@@ -130,6 +130,84 @@ impl Io {
             Ok(Answer::Data(data)) => Ok(data),
             Ok(Answer::TimedOut) => Err(AckError::TimedOut),
             Ok(Answer::Closed) | Err(_) => Err(AckError::Gone),
+        }
+    }
+
+    /// Bytes that wait to be sent to a client: `bufferedAmount` of browsers. 0
+    /// when it is gone.
+    pub fn buffered(&self, client: ClientId) -> usize {
+        self.hub(|hub, _| hub.buffered(client))
+    }
+
+    /// Sends an event to one client as soon as there is room for it: at once, as
+    /// long as the client keeps up. Where it does not read as fast as is sent,
+    /// this blocks until half of its [`Outbox`](smartsocket_core::hub::Outbox)
+    /// is used at most; the other half is for what is sent without waiting.
+    /// So a feed of any length takes little memory, loses nothing, and does
+    /// not have the client closed as too slow.
+    ///
+    /// # Errors
+    ///
+    /// It is not sent: there was no room in `timeout`, the client is gone, or
+    /// the data have no JSON form.
+    pub fn emit_when_ready(
+        &self,
+        client: ClientId,
+        event: &str,
+        data: impl IntoJson,
+        timeout: Duration,
+    ) -> Result<(), WaitError> {
+        let data = data.into_json().map_err(WaitError::Json)?;
+        self.when_ready(client, timeout, |hub, now| {
+            hub.try_emit(now, client, event, data.as_ref())
+        })
+    }
+
+    /// Sends a message as it is to one client, as soon as there is room for it;
+    /// see [`emit_when_ready`](Self::emit_when_ready).
+    ///
+    /// # Errors
+    ///
+    /// It is not sent: there was no room in `timeout`, or the client is gone.
+    pub fn send_when_ready(
+        &self,
+        client: ClientId,
+        message: impl Into<Message>,
+        timeout: Duration,
+    ) -> Result<(), WaitError> {
+        let message = message.into();
+        self.when_ready(client, timeout, |hub, now| {
+            hub.try_send(now, client, &message)
+        })
+    }
+
+    fn when_ready(
+        &self,
+        client: ClientId,
+        timeout: Duration,
+        attempt: impl Fn(&mut Hub, Tick) -> Result<(), EmitError>,
+    ) -> Result<(), WaitError> {
+        let until = Instant::now().checked_add(timeout);
+        loop {
+            let shard = self.0.upgrade().ok_or(WaitError::Gone)?;
+            let now = shard.now();
+            let mut hub = shard.hub();
+            let room = match attempt(&mut hub, now) {
+                Ok(()) => {
+                    drop(hub);
+                    shard.drain();
+                    return Ok(());
+                }
+                Err(EmitError::Full) => shard.room(client).ok_or(WaitError::Gone)?,
+                Err(EmitError::Gone | EmitError::TooMany | EmitError::NoAcks) => {
+                    return Err(WaitError::Gone);
+                }
+            };
+            drop(hub);
+            drop(shard);
+            if !room.wait(until) {
+                return Err(WaitError::TimedOut);
+            }
         }
     }
 
@@ -215,6 +293,11 @@ impl Io {
     /// Figures of the server (SS-07).
     pub fn stats(&self) -> ServerStats {
         self.hub(|hub, _| hub.stats())
+    }
+
+    /// Messages received so far (RN-11).
+    pub fn received_messages(&self) -> u64 {
+        self.hub(|hub, _| hub.received_messages())
     }
 
     /// Connections by namespace (SS-09).

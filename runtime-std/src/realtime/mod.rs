@@ -16,4 +16,4 @@ mod workers;
 pub use builder::{Builder, Realtime, Routes};
 pub use io::{Io, To};
 pub use smartsocket_core::hub::{EventData, EventResult};
-pub use socket::{Ack, AckError, Data, Socket};
+pub use socket::{Ack, AckError, Data, Socket, WaitError};

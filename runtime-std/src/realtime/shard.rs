@@ -11,10 +11,10 @@ use std::net::{IpAddr, Shutdown};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::event::{PollFd, PollFlags};
-use smartsocket_core::hub::{AckToken, Answer, ConnId, Event, Hub, Output};
+use smartsocket_core::hub::{AckToken, Answer, ClientId, ConnId, Event, Hub, Output};
 use smartsocket_core::websocket::{Accept, Ticket};
 use smartsocket_core::{Bytes, Fault, Tick, WebSocket as Machine};
 
@@ -45,6 +45,8 @@ pub(super) struct Shard {
     /// Who holds it deals with outputs, in their order.
     draining: Mutex<()>,
     waiting: Mutex<HashMap<AckToken, mpsc::SyncSender<Answer>>>,
+    /// Who waits for which client to read.
+    room: Mutex<HashMap<ClientId, Arc<Room>>>,
     pub(super) workers: Workers,
     stack_size: usize,
     /// When the timer's thread wakes.
@@ -99,6 +101,7 @@ impl Shard {
             links: Mutex::default(),
             draining: Mutex::new(()),
             waiting: Mutex::default(),
+            room: Mutex::default(),
             workers: Workers::new(workers),
             stack_size,
             armed: Mutex::new(Tick::MAX),
@@ -125,6 +128,15 @@ impl Shard {
 
     pub(super) fn wait_for(&self, token: AckToken, sender: mpsc::SyncSender<Answer>) {
         lock(&self.waiting).insert(token, sender);
+    }
+
+    /// What is told when there is room for more to this client, or it is gone.
+    /// Asked for with the hub locked, so that this cannot have happened yet;
+    /// `None` when the server is over.
+    pub(super) fn room(&self, client: ClientId) -> Option<Arc<Room>> {
+        let room = Arc::clone(lock(&self.room).entry(client).or_default());
+        // Who ends it tells all there are then.
+        (!self.over.load(Ordering::Acquire)).then_some(room)
     }
 
     /// Takes a socket in, with a thread of its own.
@@ -247,6 +259,11 @@ impl Shard {
                 Output::Event(Event::Answered { token, answer }) => {
                     if let Some(sender) = lock(&self.waiting).remove(&token) {
                         let _ = sender.try_send(answer);
+                    }
+                }
+                Output::Event(Event::Drained(client)) => {
+                    if let Some(room) = lock(&self.room).remove(&client) {
+                        room.tell();
                     }
                 }
                 Output::Event(Event::Request(id, ticket)) => self.app.request(id, ticket),
@@ -386,6 +403,7 @@ impl Shard {
         self.sooner.notify_all();
         let _ = (&self.doorbell).write(&[1]);
         self.workers.end();
+        lock(&self.room).drain().for_each(|(_, room)| room.tell());
         for link in lock(&self.links).iter().flatten() {
             link.end();
         }
@@ -447,6 +465,37 @@ impl Shard {
             && place.as_ref().is_some_and(|link| link.id == id)
         {
             *place = None;
+        }
+    }
+}
+
+/// Room for more to a client, for threads to wait for.
+#[derive(Default)]
+pub(super) struct Room {
+    told: Mutex<bool>,
+    wake: Condvar,
+}
+
+impl Room {
+    fn tell(&self) {
+        *lock(&self.told) = true;
+        self.wake.notify_all();
+    }
+
+    /// Waits to be told until then, or for ever; whether it was.
+    pub(super) fn wait(&self, until: Option<Instant>) -> bool {
+        let told = lock(&self.told);
+        let waits = |told: &mut bool| !*told;
+        match until {
+            Some(until) => {
+                let left = until.saturating_duration_since(Instant::now());
+                let waited = self.wake.wait_timeout_while(told, left, waits);
+                *waited.unwrap_or_else(PoisonError::into_inner).0
+            }
+            None => {
+                let waited = self.wake.wait_while(told, waits);
+                *waited.unwrap_or_else(PoisonError::into_inner)
+            }
         }
     }
 }

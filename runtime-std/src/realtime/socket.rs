@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use smartsocket_core::hub::{AckTicket, ClientId, ConnId, JoinError, UserId};
-use smartsocket_core::{CloseCode, IntoJson, Json, JsonError, Utf8Bytes};
+use smartsocket_core::{CloseCode, IntoJson, Json, JsonError, Message, Utf8Bytes};
 
 use super::handlers::EventHandler;
 use super::io::Io;
@@ -119,6 +119,15 @@ impl Socket {
         self.io.hub(|hub, _| hub.client(self.id)?.user().cloned())
     }
 
+    /// Whether what is sent to it is encrypted, beside TLS
+    /// ([`Encryption`](crate::hub::Encryption)).
+    pub fn is_encrypted(&self) -> bool {
+        self.io.hub(|hub, _| {
+            hub.client(self.id)
+                .is_some_and(|client| client.is_encrypted())
+        })
+    }
+
     /// Remembers which user it belongs to.
     pub fn set_user(&self, user: impl Into<UserId>) {
         let user = user.into();
@@ -136,6 +145,59 @@ impl Socket {
         self.io
             .command(|hub, now| hub.emit(now, self.client, event, data));
         Ok(())
+    }
+
+    /// Sends it a message as it is, whatever its dialect.
+    pub fn send(&self, message: impl Into<Message>) {
+        self.io
+            .command(|hub, now| hub.send(now, self.client, message));
+    }
+
+    /// Bytes that wait to be sent to it: `bufferedAmount` of browsers. 0 when
+    /// it is gone.
+    pub fn buffered(&self) -> usize {
+        self.io.buffered(self.client)
+    }
+
+    /// Sends it an event as soon as there is room for it; see
+    /// [`Io::emit_when_ready`].
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # fn feed(socket: &smartsocket_std::realtime::Socket) {
+    /// for row in 0..1_000_000 {
+    ///     if socket.emit_when_ready("row", row, Duration::MAX).is_err() {
+    ///         break; // the client is gone
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// It is not sent: there was no room in `timeout`, the client is gone, or
+    /// the data have no JSON form.
+    pub fn emit_when_ready(
+        &self,
+        event: &str,
+        data: impl IntoJson,
+        timeout: Duration,
+    ) -> Result<(), WaitError> {
+        self.io.emit_when_ready(self.client, event, data, timeout)
+    }
+
+    /// Sends it a message as it is, as soon as there is room for it; see
+    /// [`Io::emit_when_ready`].
+    ///
+    /// # Errors
+    ///
+    /// It is not sent: there was no room in `timeout`, or the client is gone.
+    pub fn send_when_ready(
+        &self,
+        message: impl Into<Message>,
+        timeout: Duration,
+    ) -> Result<(), WaitError> {
+        self.io.send_when_ready(self.client, message, timeout)
     }
 
     /// Sends it an event and waits for its answer, on this thread.
@@ -301,3 +363,27 @@ impl fmt::Display for AckError {
 }
 
 impl std::error::Error for AckError {}
+
+/// Why something that waited for room was not sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WaitError {
+    /// The client went away, or was not there.
+    Gone,
+    /// The client did not read enough in time.
+    TimedOut,
+    /// The data have no JSON form.
+    Json(JsonError),
+}
+
+impl fmt::Display for WaitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gone => f.write_str("the client is not connected"),
+            Self::TimedOut => f.write_str("the client reads too slowly"),
+            Self::Json(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for WaitError {}

@@ -241,8 +241,8 @@ impl Ably {
 
 impl Protocol for Ably {
     fn prepare(&mut self, config: &mut ClientConfig) {
-        shared::default_backoff(config, &BACKOFF);
-        shared::default_connect_timeout(config, Duration::from_secs(10));
+        shared::default_backoff(config, BACKOFF);
+        shared::default_timeout(config, Duration::from_secs(10));
     }
 
     fn upgrade(&mut self, attempt: &Attempt<'_>) -> Result<UpgradeRequest, ConfigError> {
@@ -457,10 +457,11 @@ impl Protocol for Ably {
     /// Goodbyes are messages: a line that ends without one is lost, and the
     /// connection is resumed.
     fn verdict(&self, ending: &Ending) -> Verdict {
-        match ending.verdict() {
-            Verdict::Backoff | Verdict::Stay if self.connected => Verdict::Now,
-            Verdict::Stay => Verdict::Backoff,
-            verdict => verdict,
+        let usual = ending.verdict();
+        match (usual, self.connected) {
+            (Verdict::Backoff | Verdict::Stay, true) => Verdict::Now,
+            (Verdict::Stay, false) => Verdict::Backoff,
+            _ => usual,
         }
     }
 }

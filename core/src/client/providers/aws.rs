@@ -15,7 +15,6 @@ use serde_json::value::RawValue;
 use crate::http::UpgradeRequest;
 use crate::json::Json;
 use crate::message::{Message, Utf8Bytes};
-use crate::time::Tick;
 
 use super::super::protocol::{Attempt, Cx, Protocol, Saying};
 use super::super::{
@@ -29,20 +28,10 @@ const MESSAGE: usize = 128 * 1024;
 /// A connection ends after ten minutes without a message.
 const IDLE: Duration = Duration::from_secs(9 * 60);
 /// And after two hours in any case.
-const LIFE: Duration = Duration::from_secs(110 * 60);
-const SPREAD: Duration = Duration::from_secs(5 * 60);
+const LIFE: Duration = Duration::from_secs(115 * 60);
 
 #[derive(Debug)]
-pub(super) struct Aws {
-    /// When the connection is old.
-    until: Tick,
-}
-
-impl Default for Aws {
-    fn default() -> Self {
-        Self { until: Tick::MAX }
-    }
-}
+pub(super) struct Aws;
 
 #[derive(Deserialize)]
 struct Fields<'a> {
@@ -74,6 +63,7 @@ impl Protocol for Aws {
                 ..Ping::default()
             });
         }
+        config.lifetime.get_or_insert(LIFE);
         if config.websocket.fragment_size > FRAME {
             Arc::make_mut(&mut config.websocket).fragment_size = FRAME;
         }
@@ -84,7 +74,6 @@ impl Protocol for Aws {
     }
 
     fn opened(&mut self, cx: &mut Cx<'_>, _: Option<&str>) {
-        self.until = cx.now + LIFE + shared::any_part(cx, SPREAD);
         if let Some(message) = shared::first_message(cx) {
             cx.send(message);
         }
@@ -137,17 +126,6 @@ impl Protocol for Aws {
         match answer {
             Some(id) => cx.answered(id, Err("a message has 128 KiB at most".into())),
             None => cx.dropped(),
-        }
-    }
-
-    fn next_timeout(&self) -> Tick {
-        self.until
-    }
-
-    fn handle_timeout(&mut self, cx: &mut Cx<'_>) {
-        if self.until <= cx.now {
-            self.until = Tick::MAX;
-            cx.renew();
         }
     }
 

@@ -34,9 +34,8 @@ const BATCH: usize = 100;
 const PENDING: usize = 1_000;
 /// A connection ends after 24 hours.
 const LIFE: Duration = Duration::from_secs(23 * 3_600 + 30 * 60);
-const SPREAD: Duration = Duration::from_secs(20 * 60);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Binance {
     serial: u64,
     /// What the answers to our messages are about.
@@ -46,8 +45,6 @@ pub(super) struct Binance {
     /// What waits to be asked for, together; and to be given back.
     join: Vec<Vec<Utf8Bytes>>,
     leave: Vec<Utf8Bytes>,
-    /// When the connection is old.
-    until: Tick,
 }
 
 #[derive(Debug)]
@@ -73,19 +70,6 @@ struct Fields<'a> {
     data: Option<&'a RawValue>,
     #[serde(borrow)]
     e: Option<&'a RawValue>,
-}
-
-impl Default for Binance {
-    fn default() -> Self {
-        Self {
-            serial: 0,
-            pending: BTreeMap::new(),
-            streams: BTreeSet::new(),
-            join: Vec::new(),
-            leave: Vec::new(),
-            until: Tick::MAX,
-        }
-    }
 }
 
 impl Binance {
@@ -137,6 +121,7 @@ impl Binance {
 impl Protocol for Binance {
     fn prepare(&mut self, config: &mut ClientConfig) {
         config.ping = None;
+        config.lifetime.get_or_insert(LIFE);
         config.outbound.get_or_insert(OUTBOUND);
     }
 
@@ -147,7 +132,6 @@ impl Protocol for Binance {
     fn opened(&mut self, cx: &mut Cx<'_>, _: Option<&str>) {
         *self = Self {
             serial: self.serial,
-            until: cx.now + LIFE + shared::any_part(cx, SPREAD),
             ..Self::default()
         };
         let path = cx.config.url.split(['?', '#']).next().unwrap_or_default();
@@ -242,17 +226,13 @@ impl Protocol for Binance {
     /// What was wished in one go goes together: at once, but not before.
     fn next_timeout(&self) -> Tick {
         if self.join.is_empty() && self.leave.is_empty() {
-            self.until
+            Tick::MAX
         } else {
             Tick::ZERO
         }
     }
 
     fn handle_timeout(&mut self, cx: &mut Cx<'_>) {
-        if self.until <= cx.now {
-            self.until = Tick::MAX;
-            cx.renew();
-        }
         for batch in mem::take(&mut self.leave).chunks(BATCH) {
             let params = list(batch);
             self.ask(cx, "UNSUBSCRIBE", Some(&params), Some(Pending::Unsubscribe));

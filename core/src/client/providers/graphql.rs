@@ -209,7 +209,7 @@ impl Graphql {
 
 impl Protocol for Graphql {
     fn prepare(&mut self, config: &mut ClientConfig) {
-        shared::default_backoff(config, &self.dialect.backoff);
+        shared::default_backoff(config, self.dialect.backoff.clone());
         shared::default_template(config, self.dialect.init);
         let subprotocol = self.dialect.subprotocol;
         if !config.subprotocols.iter().any(|it| it == subprotocol) {

@@ -11,6 +11,7 @@ mod protocol_os;
 mod pusher;
 mod shared;
 mod signalr;
+mod smartsocket;
 mod socket_io;
 
 use alloc::boxed::Box;
@@ -18,15 +19,18 @@ use alloc::boxed::Box;
 use super::protocol::Protocol;
 
 pub use pusher::pusher_proof;
+pub use smartsocket::SmartSocket;
 
 /// Whose protocol a client speaks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub enum Provider {
     /// The manager of Protocol OS: JSON messages with a type, requests by id;
     /// channels are sorted out on our side.
     #[default]
     Custom,
+    /// Events, acks, namespaces, encryption.
+    SmartSocket(Box<SmartSocket>),
     /// Socket.IO 4 (its protocol 5), by WebSocket alone. A channel is a
     /// namespace, such as `/admin`; other names are events of the main one. The
     /// token goes where the server looks for `auth.token`; a first message that
@@ -87,8 +91,8 @@ pub enum Provider {
 }
 
 impl Provider {
-    /// All of them.
-    pub const ALL: [Self; 12] = [
+    /// Those that need no options.
+    pub const PRESETS: [Self; 12] = [
         Self::Custom,
         Self::SocketIo,
         Self::Pusher,
@@ -106,6 +110,7 @@ impl Provider {
     pub(super) fn protocol(self) -> Box<dyn Protocol> {
         match self {
             Self::Custom => Box::new(protocol_os::ProtocolOs::default()),
+            Self::SmartSocket(options) => Box::new(smartsocket::Peer::new(*options)),
             Self::SocketIo => Box::new(socket_io::SocketIo::default()),
             Self::Pusher => Box::new(pusher::Pusher::default()),
             Self::Ably => Box::new(ably::Ably::default()),
@@ -114,7 +119,7 @@ impl Provider {
             Self::SignalR => Box::new(signalr::SignalR::default()),
             Self::GraphqlTransportWs => Box::new(graphql::Graphql::transport()),
             Self::GraphqlWs => Box::new(graphql::Graphql::legacy()),
-            Self::AwsApiGateway => Box::new(aws::Aws::default()),
+            Self::AwsApiGateway => Box::new(aws::Aws),
             Self::Binance => Box::new(binance::Binance::default()),
             Self::Echo => Box::new(echo::Echo),
         }

@@ -125,7 +125,7 @@ impl Protocol for Phoenix {
             max_attempts: 0,
             ..Backoff::default()
         };
-        shared::default_backoff(config, &backoff);
+        shared::default_backoff(config, backoff);
     }
 
     fn upgrade(&mut self, attempt: &Attempt<'_>) -> Result<UpgradeRequest, ConfigError> {

@@ -87,7 +87,7 @@ impl Protocol for Pusher {
             max_attempts: 0,
             ..Backoff::default()
         };
-        shared::default_backoff(config, &backoff);
+        shared::default_backoff(config, backoff);
     }
 
     fn upgrade(&mut self, attempt: &Attempt<'_>) -> Result<UpgradeRequest, ConfigError> {

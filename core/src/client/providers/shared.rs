@@ -131,16 +131,9 @@ pub(super) fn json(message: &Message) -> Option<Json> {
 }
 
 /// The waits of the provider's own client.
-pub(super) fn default_backoff(config: &mut ClientConfig, backoff: &Backoff) {
+pub(super) fn default_backoff(config: &mut ClientConfig, backoff: Backoff) {
     if config.reconnect == Some(Backoff::default()) {
-        config.reconnect = Some(backoff.clone());
-    }
-}
-
-/// From dialing until the provider says that we are in.
-pub(super) fn default_connect_timeout(config: &mut ClientConfig, timeout: Duration) {
-    if config.connect_timeout == Duration::from_secs(30) {
-        config.connect_timeout = timeout;
+        config.reconnect = Some(backoff);
     }
 }
 
@@ -149,12 +142,6 @@ pub(super) fn default_query_name(config: &mut ClientConfig, own: &str) {
     if config.auth == Auth::query() {
         config.auth = Auth::Query { name: own.into() };
     }
-}
-
-/// A time up to this one, so that not all clients do the same at once.
-pub(super) fn any_part(cx: &mut Cx<'_>, time: Duration) -> Duration {
-    let part = u32::from_le_bytes(cx.entropy.bytes());
-    time.mul_f64(f64::from(part) / f64::from(u32::MAX))
 }
 
 /// The first message that the provider wants.

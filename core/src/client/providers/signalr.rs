@@ -190,8 +190,8 @@ impl SignalR {
 
 impl Protocol for SignalR {
     fn prepare(&mut self, config: &mut ClientConfig) {
-        shared::default_backoff(config, &BACKOFF);
-        shared::default_connect_timeout(config, Duration::from_secs(15));
+        shared::default_backoff(config, BACKOFF);
+        shared::default_timeout(config, Duration::from_secs(15));
         shared::default_query_name(config, "access_token");
         if config.ping == Some(Ping::default()) {
             config.ping = Some(Ping {

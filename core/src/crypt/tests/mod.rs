@@ -1,6 +1,7 @@
 //! What the parts are held against.
 
 mod vectors;
+mod wiping;
 mod wycheproof;
 
 /// Hexadecimal, spaces left out.
