@@ -1,5 +1,6 @@
 //! The client machine against a server's WebSocket machine that follows a
 //! script: states, waits, queue, requests, tokens.
+#![allow(clippy::wildcard_enum_match_arm)]
 
 mod common;
 

@@ -739,7 +739,11 @@ impl Client {
         work(&mut *self.course.protocol, &mut cx);
         let acts = cx.acts;
         for act in acts {
+            let last = matches!(act, Act::End(..));
             self.act(act);
+            if last {
+                break;
+            }
         }
     }
 
@@ -756,6 +760,11 @@ impl Client {
                 }
             }
             Act::Ready => self.ready(),
+            Act::Renew => {
+                if self.aside.is_none() {
+                    self.renew = now;
+                }
+            }
             Act::End(verdict, words) => self.break_off(Ending::Protocol(words), verdict),
             Act::Heard(mut incoming) => {
                 incoming.subscriptions = self.wanted(&incoming);
@@ -991,7 +1000,7 @@ impl Client {
                 self.enter(State::Connected);
                 let subprotocol = opened.agreed.subprotocol;
                 self.with_protocol(|protocol, cx| protocol.opened(cx, subprotocol.as_deref()));
-                if !self.course.ready {
+                if self.state == State::Connected && !self.course.ready {
                     self.enter(State::Authenticating);
                 }
             }

@@ -27,7 +27,7 @@ use crate::websocket::ClientError;
 pub use backoff::{Backoff, Jitter};
 pub use config::{Auth, ClientConfig, DEFAULT_TEMPLATE, Ping, QueueConfig, Secret};
 pub use machine::Client;
-pub use providers::{Provider, SmartSocket};
+pub use providers::{Provider, SmartSocket, pusher_proof};
 pub use queue::Priority;
 pub use verdict::{Ending, Verdict};
 

@@ -125,6 +125,8 @@ pub(super) enum Act {
     Send(Message),
     /// The provider said that we are in, or there is nothing to wait for.
     Ready,
+    /// Another connection is to take the place of this one, which will not last.
+    Renew,
     /// The connection is to end.
     End(Verdict, Utf8Bytes),
     /// For the application.
@@ -200,6 +202,10 @@ impl Cx<'_> {
 
     pub(super) fn pong(&mut self, ms: u64) {
         self.acts.push(Act::Pong(ms));
+    }
+
+    pub(super) fn renew(&mut self) {
+        self.acts.push(Act::Renew);
     }
 
     pub(super) fn end(&mut self, verdict: Verdict, words: impl Into<Utf8Bytes>) {

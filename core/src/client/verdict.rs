@@ -73,6 +73,29 @@ impl Ending {
         matches!(self, Self::Closed(closed) if closed.is_clean())
     }
 
+    /// The answer to the upgrade, where that was the end.
+    const fn response(&self) -> Option<&Response> {
+        match self {
+            Self::Closed(Closed {
+                cause: Cause::Refused(response),
+                ..
+            }) => Some(response),
+            Self::Closed(_) | Self::Dial(_) | Self::TimedOut | Self::Protocol(_) | Self::Silent => {
+                None
+            }
+        }
+    }
+
+    /// Its HTTP status.
+    pub(super) fn status(&self) -> Option<u16> {
+        self.response().map(Response::status)
+    }
+
+    /// As late as it asks for, or as usual.
+    pub(super) fn later(&self) -> Verdict {
+        self.response().map_or(Verdict::Backoff, later)
+    }
+
     /// What to do about it where the provider does not know better.
     pub fn verdict(&self) -> Verdict {
         match self {
@@ -122,16 +145,17 @@ fn of_code(code: CloseCode) -> Verdict {
 }
 
 fn of_response(response: &Response) -> Verdict {
-    let later = response
-        .headers()
-        .get("retry-after")
-        .and_then(|seconds| seconds.trim().parse().ok())
-        .map_or(Verdict::Backoff, |seconds| {
-            Verdict::After(Duration::from_secs(seconds))
-        });
     match response.status() {
         401 => Verdict::Reauthenticate,
-        408 | 425 | 429 | 500..=599 => later,
+        408 | 425 | 429 | 500..=599 => later(response),
         _ => Verdict::Fatal,
     }
+}
+
+fn later(response: &Response) -> Verdict {
+    let seconds = response.headers().get("retry-after");
+    let seconds = seconds.and_then(|seconds| seconds.trim().parse().ok());
+    seconds.map_or(Verdict::Backoff, |seconds| {
+        Verdict::After(Duration::from_secs(seconds))
+    })
 }

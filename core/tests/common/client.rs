@@ -12,6 +12,7 @@
 //!
 //! `<name>` stands for any text in `C` and `E` the first time, and for the same
 //! text from then on. `binary [1, 2]` is a binary message, `␞` the byte 0x1e.
+#![allow(clippy::wildcard_enum_match_arm)]
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -41,6 +42,8 @@ pub struct World {
     pub offered: Vec<String>,
     /// How the server answers an upgrade.
     pub refuse: Option<u16>,
+    /// The longest frame it takes.
+    pub max_frame: usize,
     /// The subprotocol it speaks.
     pub subprotocol: Option<&'static str>,
     /// How clients closed.
@@ -84,6 +87,7 @@ impl World {
             requests: Vec::new(),
             offered: Vec::new(),
             refuse: None,
+            max_frame: 1 << 30,
             subprotocol: None,
             closes: Vec::new(),
             authorize: Vec::new(),
@@ -118,6 +122,7 @@ impl World {
             decide: true,
             // What a client sends is looked at, however long.
             max_message: 1 << 30,
+            max_frame: self.max_frame,
             subprotocols: self.subprotocol.map(str::to_owned).into_iter().collect(),
             ..Config::default()
         };
@@ -137,13 +142,17 @@ impl World {
                     Output::Token => self.token = true,
                     Output::Event(event) => self.events.push(event),
                     Output::Transmit(line) => {
-                        let unsent = self.client.unsent(line);
-                        let mut bytes: Vec<u8> = unsent.flat_map(|bytes| bytes.to_vec()).collect();
-                        self.client.transmitted(self.now, line, bytes.len());
-                        if let Some((of, server)) = &mut self.server
-                            && *of == line
-                        {
-                            server.handle_bytes(self.now, &mut bytes);
+                        // Told once until nothing waits: a long message comes in parts.
+                        while self.client.unsent(line).next().is_some() {
+                            let unsent = self.client.unsent(line);
+                            let mut bytes: Vec<u8> =
+                                unsent.flat_map(|bytes| bytes.to_vec()).collect();
+                            self.client.transmitted(self.now, line, bytes.len());
+                            if let Some((of, server)) = &mut self.server
+                                && *of == line
+                            {
+                                server.handle_bytes(self.now, &mut bytes);
+                            }
                         }
                     }
                     Output::Shutdown(line) => {

@@ -74,13 +74,6 @@ pub(super) fn default_path(config: &mut ClientConfig, default: &str) {
     }
 }
 
-/// Sets how to come back, where the application has not.
-pub(super) fn default_backoff(config: &mut ClientConfig, backoff: Backoff) {
-    if config.reconnect == Some(Backoff::default()) {
-        config.reconnect = Some(backoff);
-    }
-}
-
 /// Sets how long an attempt may take, where the application has not.
 pub(super) fn default_timeout(config: &mut ClientConfig, timeout: Duration) {
     if config.connect_timeout == ClientConfig::new("").connect_timeout {
@@ -134,6 +127,20 @@ pub(super) fn json(message: &Message) -> Option<Json> {
     match message {
         Message::Text(text) => Json::parse(text.clone()).ok(),
         Message::Binary(_) => None,
+    }
+}
+
+/// The waits of the provider's own client.
+pub(super) fn default_backoff(config: &mut ClientConfig, backoff: Backoff) {
+    if config.reconnect == Some(Backoff::default()) {
+        config.reconnect = Some(backoff);
+    }
+}
+
+/// The provider's own name of the parameter with the token.
+pub(super) fn default_query_name(config: &mut ClientConfig, own: &str) {
+    if config.auth == Auth::query() {
+        config.auth = Auth::Query { name: own.into() };
     }
 }
 
