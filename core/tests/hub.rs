@@ -393,6 +393,32 @@ fn the_api_puts_clients_into_rooms_that_are_there_and_theirs() {
 }
 
 #[test]
+fn the_api_lists_the_rooms_of_the_namespace_it_is_asked_for() {
+    let mut world = World::new(vec![Route::rnode("/rnode"), Route::smartsocket("/chat")]);
+    let (now, member) = (world.now, world.connect("/chat"));
+    world.hub.join(now, member, "den").unwrap();
+    let (room, id) = ("den", world.client(member));
+    let list = |world: &mut World, query: &str| {
+        let address = Some(IpAddr::from([127, 0, 0, 1]));
+        let request = world.hub.accept(world.now, address).unwrap();
+        world.sockets.insert(request, Socket::default());
+        let head = format!("GET /websocket/rooms{query} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
+        world.feed(request, head.into_bytes());
+        world.got(request).remove(0)
+    };
+    let chat = list(&mut world, "?namespace=%2Fchat");
+    assert!(chat.contains(&format!("\"name\":\"{room}\"")), "{chat}");
+    assert!(
+        chat.contains(&format!("\"connections\":[\"{id}\"]")),
+        "{chat}"
+    );
+    for other in ["", "?namespace=/rnode", "?namespace=/nope", "?namespace="] {
+        let none = list(&mut world, other);
+        assert!(none.contains("\"rooms\":[],\"count\":0"), "{other}: {none}");
+    }
+}
+
+#[test]
 fn mb_publishes_requests_and_times_out() {
     const ID: &str = "11111111-2222-4333-8444-555555555555";
     let mut world = World::new(vec![Route::header_line("/mb")]);

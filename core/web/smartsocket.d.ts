@@ -114,6 +114,8 @@ export declare class SmartSocketClient {
   /** Storage for the application. */
   data: Record<string, any>;
   maxReconnectAttempts: number;
+  /** Hears whatever the server says before anybody else does, answers (`__ack__`) and errors too. */
+  onAny?: (event: string, data?: any) => void;
 
   /**
    * Resolves when events go through. Rejects when this try fails, after which others follow

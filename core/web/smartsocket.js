@@ -605,6 +605,7 @@ class SmartSocketClient {
 
     const receive = (event, data) => {
       log('trace', `Received event: ${event}`, data);
+      client.onAny?.(event, data);
       if (LOCAL.test(event)) return;
       if (event === 'error') return report(new SmartSocketError(data?.code, data?.message, data));
       // The answer has the id of what was asked: in a message of its own, or among the data.

@@ -8,6 +8,7 @@
 mod application;
 mod bench;
 mod connect;
+mod console;
 mod explain;
 mod keygen;
 mod logging;

@@ -8,20 +8,16 @@ use serde::Serialize;
 use smartsocket_smol::http::{Request, Response};
 use smartsocket_smol::{Accept, Decision, Ticket};
 
-use crate::script;
+use crate::console;
+use crate::script::{self, File};
 use crate::settings::Settings;
-
-/// The page on `/`.
-const CONSOLE: &str = include_str!("../../core/web/console.html");
-/// It loads nothing from elsewhere; it may connect anywhere, which is its purpose.
-const CONSOLE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; \
-    script-src 'unsafe-inline'; connect-src 'self' ws: wss:; img-src data:; \
-    base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The state of the server that its pages tell.
 #[derive(Clone, Debug)]
 pub(crate) struct Status {
     started: Instant,
+    /// What is on `/`.
+    page: Arc<str>,
     /// Where WebSockets are.
     paths: Arc<[String]>,
     /// The one of them whose clients expect the words of RNode.
@@ -34,11 +30,12 @@ pub(crate) struct Status {
 pub(crate) struct Counted(Arc<AtomicUsize>);
 
 impl Status {
-    pub(crate) fn new(settings: &Settings) -> Self {
+    pub(crate) fn new(settings: &Settings, dev_token: bool) -> Self {
         let fixed = ["/chat", "/echo", "/pub", "/sub"];
         let paths = settings.paths().into_iter().chain(fixed);
         Self {
             started: Instant::now(),
+            page: console::page(settings, dev_token).into(),
             paths: paths.map(String::from).collect(),
             rnode: settings.rnode.path.as_str().into(),
             connections: Arc::default(),
@@ -66,12 +63,10 @@ impl Status {
         let reading = matches!(method, "GET" | "HEAD");
         let path = request.path();
         let response = match path {
-            "/" if reading => page(),
+            "/" if reading => self.page(),
             "/healthz" if reading => self.health(connections),
-            _ if script::PATHS.contains(&path) && reading => client(request),
-            _ if matches!(path, "/" | "/healthz") || script::PATHS.contains(&path) => {
-                not_allowed("GET, HEAD")
-            }
+            _ if is_file(path) && reading => file(request),
+            _ if matches!(path, "/" | "/healthz") || is_file(path) => not_allowed("GET, HEAD"),
             _ if path == &*self.rnode && method == "GET" => {
                 error(400, "WebSocket upgrade required")
             }
@@ -88,6 +83,11 @@ impl Status {
             response.status()
         );
         response
+    }
+
+    fn page(&self) -> Response {
+        let (response, headers) = console::answer(&self.page);
+        with(response, &headers)
     }
 
     fn health(&self, connections: usize) -> Response {
@@ -116,20 +116,15 @@ impl Drop for Counted {
     }
 }
 
-fn page() -> Response {
-    with(
-        Response::new(200).body(CONSOLE),
-        &[
-            ("Content-Type", "text/html; charset=utf-8"),
-            ("Content-Security-Policy", CONSOLE_POLICY),
-            ("Referrer-Policy", "no-referrer"),
-        ],
-    )
+/// Whether a path is of a file: the page's, or the client's for browsers.
+fn is_file(path: &str) -> bool {
+    script::PATHS.contains(&path) || console::has(path)
 }
 
-/// The client for browsers, one of its files.
-fn client(request: &Request) -> Response {
-    let (response, headers) = script::file(request).expect("the path is of a file");
+fn file(request: &Request) -> Response {
+    let (response, headers): File = script::file(request)
+        .or_else(|| console::file(request))
+        .expect("the path is of a file");
     let headers: Vec<_> = headers
         .iter()
         .map(|(name, value)| (*name, value.as_str()))

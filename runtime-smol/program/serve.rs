@@ -144,7 +144,7 @@ fn everything(
     let secure = tls.is_some();
     let addresses = addresses(settings)?;
     let loopback = addresses.iter().all(|address| address.ip().is_loopback());
-    let status = Status::new(settings);
+    let status = Status::new(settings, loopback);
     let answering = status.clone();
     let builder = Server::builder()
         .config(|config| config.listener.server_tls = tls.clone())
@@ -178,7 +178,7 @@ fn echo_only(
     again: Vec<Again>,
 ) -> Result<u8, Failure> {
     let secure = tls.is_some();
-    let status = Status::new(settings);
+    let status = Status::new(settings, false);
     let deciding = status.clone();
     let websocket = settings.open(Route::bare("/echo")).websocket;
     let listener = listen(settings, &addresses(settings)?)?;

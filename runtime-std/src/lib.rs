@@ -50,8 +50,8 @@ pub use smartsocket_core::websocket::{
     Stats, Ticket, Violation,
 };
 pub use smartsocket_core::{
-    Bytes, CloseCode, Config, Fault, IntoJson, Json, Message, RateLimit, Refused, SendError,
-    Utf8Bytes, crypt, deflate, dialect, http, hub,
+    Bytes, CloseCode, Config, ErrorCode, Fault, IntoJson, Json, Message, RateLimit, Refused,
+    SendError, Utf8Bytes, crypt, deflate, dialect, http, hub,
 };
 pub use split::{Receiver, Sender};
 pub use stream::Stream;

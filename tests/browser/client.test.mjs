@@ -101,6 +101,18 @@ test('rooms: who joined hears it', async () => {
   assert.deepEqual(c.heard, []);
 });
 
+test('hears all that the server says, whether anybody listens or not', async () => {
+  const c = client(server);
+  const heard = [];
+  c.onAny = (event, data) => heard.push([event, data]);
+  await c.connect();
+  c.emit('message', 1);
+  await c.emitWithAck('echo', { n: 2 });
+  assert.deepEqual(heard[0], ['message', 1]);
+  assert.deepEqual(heard[1][1].response, { n: 2 });
+  assert.deepEqual(heard.map(([event]) => event), ['message', '__ack__']);
+});
+
 test('too many messages: a notice, and answers that do not come', async () => {
   const c = client(server, { ackTimeout: 100 });
   const notice = next(c, '__rate-limited__');

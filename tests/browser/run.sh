@@ -1,6 +1,6 @@
 #!/bin/bash
-# The client for browsers and Node (core/web), in Node and in headless Chromium, against
-# `smartsocket serve` and against servers made for the purpose.
+# The client for browsers and Node and the console (core/web), in Node and in headless
+# Chromium, against `smartsocket serve` and against servers made for the purpose.
 #
 # TEST_BIN names a directory with smartsocket, to test this instead of building. Logs are in
 # tests/.cache/browser.

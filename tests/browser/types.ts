@@ -27,6 +27,7 @@ client
 const sent: boolean = client.emit('message', { text: 'Hello' }, (answer, error) => console.log(answer, error?.code), 500);
 const answer: Promise<{ id: number }> = client.emitWithAck('save');
 client.data.user = 1;
+client.onAny = (event, data) => console.log(event.length, data);
 logger.setLevel('debug');
 setLevel('trace');
 SmartSocketClient.logger.level = 'info';

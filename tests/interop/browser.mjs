@@ -3,7 +3,7 @@
 //   node browser.mjs URL NAME [--page] [--screenshot FILE]
 //
 // URL is the address of an echo endpoint. With --page, the console page at the
-// root of the same server is used first: #url, #connect, #status, #message, #send
+// root of the same server is used first: #route, #connect, #status, #body, #send
 // and rows of class `in` and `out` in #log.
 
 import assert from 'node:assert/strict';
@@ -74,11 +74,11 @@ async function console_page() {
   const root = new URL('/', url.replace(/^ws/, 'http')).href;
   await report.check('console', async () => {
     const { page, troubles } = await open(root);
-    await page.fill('#url', url);
+    await page.selectOption('#route', new URL(url).pathname);
     await page.click('#connect');
     await page.waitForFunction(() => document.querySelector('#status')?.textContent.trim() === 'open');
     const text = `hello from the browser, κόσμε <b>&amp;`;
-    await page.fill('#message', text);
+    await page.fill('#body', text);
     await page.click('#send');
     // As text, not as markup.
     await page.locator('#log .out', { hasText: text }).first().waitFor();

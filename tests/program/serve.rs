@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 
-use crate::support::{PATIENCE, Program, Server, Signal, command, run};
+use crate::support::{Answer, PATIENCE, Program, Server, Signal, command, run};
 
 #[test]
 fn one_line_tells_where_it_listens() {
@@ -103,11 +103,13 @@ fn the_page_is_guarded() {
     let policy = page.header("content-security-policy").unwrap();
     for rule in [
         "default-src 'none'",
-        "style-src 'unsafe-inline'",
-        "script-src 'unsafe-inline'",
+        "style-src 'self'",
+        "script-src 'self'",
         "connect-src 'self' ws: wss:",
         "img-src data:",
         "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",
+        "trusted-types 'none'",
     ] {
         assert!(
             policy.split("; ").any(|part| part == rule),
@@ -124,6 +126,87 @@ fn the_page_is_guarded() {
     let head = server.request("HEAD", "/");
     assert_eq!((head.status(), &*head.body), (200, ""));
     assert_eq!(head.header("content-length"), page.header("content-length"));
+}
+
+/// What the page is told of its server.
+fn facts(server: &Server) -> serde_json::Value {
+    let page = server.request("GET", "/").body;
+    let (_, rest) = page
+        .split_once("<script type=\"application/json\" id=\"facts\">")
+        .unwrap();
+    let (facts, _) = rest.split_once("</script>").unwrap();
+    serde_json::from_str(facts).unwrap()
+}
+
+#[test]
+fn the_page_knows_its_server() {
+    let plain = facts(&Server::start(&["--ignis-path", "/i", "--api-token", "t"]));
+    let paths: Vec<_> = plain["routes"].as_array().unwrap().iter().collect();
+    let route = |path, dialect| serde_json::json!({ "path": path, "dialect": dialect });
+    for known in [
+        route("/", "smartsocket"),
+        route("/i", "ignis"),
+        route("/echo", "raw"),
+    ] {
+        assert!(paths.contains(&&known), "{known}");
+    }
+    assert_eq!(
+        (&plain["api"], &plain["apiToken"]),
+        (&true.into(), &true.into())
+    );
+    assert_eq!(
+        (&plain["encrypted"], &plain["apiKey"]),
+        (&false.into(), &false.into())
+    );
+    assert_eq!(plain["devToken"], "dev");
+    assert_eq!(plain["errors"]["ERR_ACK_001"][0], "Acknowledgment timeout");
+    assert_eq!(plain["closes"]["1009"][0], "message too big");
+    let several = facts(&Server::start(&["--shards", "2"]));
+    assert_eq!(
+        several["routes"],
+        serde_json::json!([route("/echo", "raw")])
+    );
+    assert_eq!(several["api"], false);
+}
+
+#[test]
+fn the_files_of_the_page_are_for_the_page() {
+    for shards in ["1", "2"] {
+        let server = Server::start(&["--shards", shards]);
+        for (path, kind) in [
+            ("/console/app.js", "text/javascript; charset=utf-8"),
+            ("/console/dialects/mb.js", "text/javascript; charset=utf-8"),
+            ("/console/console.css", "text/css; charset=utf-8"),
+        ] {
+            let file = server.request("GET", path);
+            assert_eq!(
+                (file.status(), file.header("content-type")),
+                (200, Some(kind))
+            );
+            assert_eq!(file.header("access-control-allow-origin"), None);
+            assert_eq!(file.header("cache-control"), Some("no-cache"));
+        }
+        let asked = |method: &str, codings: &str| {
+            server.http(&format!(
+                "{method} /console/app.js HTTP/1.1\r\nHost: {}\r\nAccept-Encoding: {codings}\r\n\r\n",
+                server.place
+            ))
+        };
+        let plain = asked("GET", "gzip, deflate;q=0, br");
+        assert_eq!(plain.header("content-encoding"), None);
+        assert_eq!(plain.header("vary"), Some("Accept-Encoding"));
+        assert!(plain.body.starts_with("// The console"));
+        let packed = asked("HEAD", "gzip, deflate, br");
+        assert_eq!(packed.header("content-encoding"), Some("deflate"));
+        assert_ne!(packed.header("etag"), plain.header("etag"));
+        let length = |answer: &Answer| answer.header("content-length").unwrap().parse::<usize>();
+        assert!(length(&packed).unwrap() * 2 < length(&plain).unwrap());
+        assert_eq!(server.request("GET", "/console/").status(), 404);
+        assert_eq!(
+            server.request("GET", "/console/../console.html").status(),
+            404
+        );
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
 
 use bytes::Bytes;
@@ -64,6 +65,14 @@ impl Request {
     /// What follows the first `?` of the target, still percent-encoded.
     pub fn query(&self) -> Option<&str> {
         self.resource().split_once('?').map(|(_, query)| query)
+    }
+
+    /// A parameter of the query, decoded as what forms encode.
+    pub(crate) fn parameter(&self, name: &str) -> Option<String> {
+        self.query()?.split('&').find_map(|pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (key == name).then(|| form_decode(value)).flatten()
+        })
     }
 
     /// The header fields.
@@ -175,6 +184,23 @@ impl fmt::Debug for Request {
             .field("headers", &self.headers)
             .finish_non_exhaustive()
     }
+}
+
+/// Percent-decodes what a form encodes; `None` unless UTF-8 comes out.
+fn form_decode(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let mut digit = || char::from(rest.next()?).to_digit(16);
+                (digit()? << 4 | digit()?) as u8
+            }
+            byte => byte,
+        });
+    }
+    String::from_utf8(bytes).ok()
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! From a request to a session: routes, checks, the HTTP API.
 
 use alloc::string::{String, ToString as _};
-use alloc::vec::Vec;
 
 use subtle::ConstantTimeEq as _;
 
@@ -67,7 +66,7 @@ impl Hub {
         let mut alias = None;
         match &state.route.dialect {
             Dialect::SmartSocket(_) => {
-                if let Some(name) = parameter(request, "namespace") {
+                if let Some(name) = request.parameter("namespace") {
                     let name = if name.starts_with('/') {
                         name
                     } else {
@@ -85,7 +84,7 @@ impl Hub {
                 }
             }
             Dialect::RNode => {
-                let name = match parameter(request, "clientId") {
+                let name = match request.parameter("clientId") {
                     Some(name) if name.is_empty() || name.len() > MAX_ALIAS => {
                         return Err((400, "clientId of no or more than 128 bytes"));
                     }
@@ -104,7 +103,7 @@ impl Hub {
             let given = request
                 .header("x-api-key")
                 .map(String::from)
-                .or_else(|| parameter(request, "apiKey"));
+                .or_else(|| request.parameter("apiKey"));
             match given {
                 Some(key) if is_among(keys, &key) => conn.flags.known = true,
                 Some(_) => return Err((401, "ERR_CONN_004: Authentication failed")),
@@ -261,7 +260,9 @@ impl Hub {
         let now = self.clock;
         let namespace = self.config.api_namespace.clone();
         Some(match call {
-            ApiCall::ListRooms => reply.rooms(&self.rooms_in(&namespace)),
+            ApiCall::ListRooms { namespace: other } => {
+                reply.rooms(&self.rooms_in(other.as_ref().unwrap_or(&namespace)))
+            }
             ApiCall::Room(room) => reply.room(self.room(&namespace, &room).as_ref()),
             ApiCall::CreateRoom {
                 name,
@@ -321,32 +322,6 @@ impl Hub {
             self.touch(id);
         }
     }
-}
-
-/// A parameter of the query, decoded.
-fn parameter(request: &Request, name: &str) -> Option<String> {
-    let query = request.query()?;
-    query.split('&').find_map(|pair| {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (key == name).then(|| decode(value)).flatten()
-    })
-}
-
-/// Percent-decodes what a form encodes; `None` unless UTF-8 comes out.
-fn decode(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                let mut digit = || char::from(rest.next()?).to_digit(16);
-                (digit()? << 4 | digit()?) as u8
-            }
-            byte => byte,
-        });
-    }
-    String::from_utf8(bytes).ok()
 }
 
 /// Whether a key is one of several, in a time that does not tell how much of

@@ -41,6 +41,21 @@ impl Settings {
         encryption.keys
     }
 
+    /// Whether SmartSocket clients have to know a key to be let in.
+    pub(crate) const fn asks_for_api_key(&self) -> bool {
+        self.api_key.is_some() || !self.api_keys.is_empty()
+    }
+
+    /// Whether there is an HTTP API.
+    pub(crate) const fn has_api(&self) -> bool {
+        self.api.enable
+    }
+
+    /// Whether that has a token.
+    pub(crate) const fn asks_for_api_token(&self) -> bool {
+        self.api.token.is_some()
+    }
+
     /// SmartSocket at this path.
     pub(crate) fn smartsocket(&self, path: &str) -> Route {
         let dialect = Dialect::SmartSocket(SmartSocket {

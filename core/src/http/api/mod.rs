@@ -2,7 +2,7 @@
 //!
 //! | route | body | answer |
 //! |---|---|---|
-//! | `GET /websocket/rooms` | | `{"success":true,"rooms":[…],"count":n}` |
+//! | `GET /websocket/rooms` | | `{"success":true,"rooms":[…],"count":n}`; with `?namespace=/chat` those of another namespace than the API's |
 //! | `GET /websocket/rooms/{roomId}` | | `{"success":true,"room":{…}}` or 404 |
 //! | `POST /websocket/rooms` | `{name,description?,maxConnections?}` | `{"success":true,"roomId":"…"}` |
 //! | `POST /websocket/rooms/{roomId}/message` | `{message}` | `{"success":bool}` |
@@ -104,7 +104,10 @@ pub(crate) enum Api {
 /// What a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ApiCall {
-    ListRooms,
+    /// Those of a namespace, or of the API's own.
+    ListRooms {
+        namespace: Option<String>,
+    },
     Room(String),
     CreateRoom {
         name: String,
@@ -288,7 +291,9 @@ impl<'a> Resource<'a> {
             Self::Message(room) => return post(message, room),
             Self::Join(room) => return post(join, room),
             Self::Leave(room) => return post(leave, room),
-            Self::Rooms => ApiCall::ListRooms,
+            Self::Rooms => ApiCall::ListRooms {
+                namespace: request.parameter("namespace"),
+            },
             Self::Room(room) => ApiCall::Room(room.into()),
             Self::Client(client) => ApiCall::Client(client.into()),
             Self::ClientRooms(client) => ApiCall::ClientRooms(client.into()),

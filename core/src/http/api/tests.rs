@@ -50,8 +50,23 @@ fn header<'a>(response: &'a Response, name: &str) -> &'a str {
 fn every_route_is_understood() {
     let s = String::from;
     for (line, body, expected) in [
-        ("GET /websocket/rooms", "", ApiCall::ListRooms),
-        ("HEAD /websocket/rooms/?x=y", "", ApiCall::ListRooms),
+        (
+            "GET /websocket/rooms",
+            "",
+            ApiCall::ListRooms { namespace: None },
+        ),
+        (
+            "HEAD /websocket/rooms/?x=y",
+            "",
+            ApiCall::ListRooms { namespace: None },
+        ),
+        (
+            "GET /websocket/rooms?namespace=%2Fchat",
+            "",
+            ApiCall::ListRooms {
+                namespace: Some(s("/chat")),
+            },
+        ),
         (
             "GET /websocket/rooms/room%20%2F1",
             "",
