@@ -1012,6 +1012,12 @@ impl Client {
             }
             Inner::Closed(closed) => {
                 let ending = Ending::Closed(*closed);
+                let answer = ending.response();
+                match answer.and_then(|answer| self.course.protocol.negotiated(answer)) {
+                    Some(Ok(())) => return self.dial(),
+                    Some(Err(words)) => return self.ended(Ending::Protocol(words), Verdict::Fatal),
+                    None => {}
+                }
                 let verdict = self.course.protocol.verdict(&ending);
                 self.ended(ending, verdict);
             }
@@ -1048,6 +1054,7 @@ impl Client {
 
     /// A connection or an attempt is over: what now?
     fn ended(&mut self, ending: Ending, verdict: Verdict) {
+        self.course.protocol.ended();
         let now = self.clock;
         self.reset();
         if self.aside.is_some() {

@@ -6,7 +6,7 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::entropy::Entropy;
-use crate::http::UpgradeRequest;
+use crate::http::{Response, UpgradeRequest};
 use crate::json::Json;
 use crate::message::{Message, Utf8Bytes};
 use crate::time::Tick;
@@ -23,6 +23,16 @@ pub(super) trait Protocol: fmt::Debug + Send + Sync {
 
     /// The request of an attempt.
     fn upgrade(&mut self, attempt: &Attempt<'_>) -> Result<UpgradeRequest, ConfigError>;
+
+    /// An answer to what [`upgrade`](Self::upgrade) gave that is no upgrade: if
+    /// it was what we asked for, the next request follows at once; or the
+    /// attempt is in vain, in the provider's words.
+    fn negotiated(&mut self, _: &Response) -> Option<Result<(), Utf8Bytes>> {
+        None
+    }
+
+    /// The attempt, or what became of it, is over.
+    fn ended(&mut self) {}
 
     /// The WebSocket is open.
     fn opened(&mut self, cx: &mut Cx<'_>, subprotocol: Option<&str>);

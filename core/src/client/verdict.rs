@@ -74,7 +74,7 @@ impl Ending {
     }
 
     /// The answer to the upgrade, where that was the end.
-    const fn response(&self) -> Option<&Response> {
+    pub(super) const fn response(&self) -> Option<&Response> {
         match self {
             Self::Closed(Closed {
                 cause: Cause::Refused(response),

@@ -40,6 +40,8 @@ pub struct World {
     pub requests: Vec<String>,
     /// The subprotocols of the requests.
     pub offered: Vec<String>,
+    /// What it says to `POST`s, one after the other: a body, or a status.
+    pub posts: VecDeque<Result<String, u16>>,
     /// How the server answers an upgrade.
     pub refuse: Option<u16>,
     /// The longest frame it takes.
@@ -86,6 +88,7 @@ impl World {
             received: Vec::new(),
             requests: Vec::new(),
             offered: Vec::new(),
+            posts: VecDeque::new(),
             refuse: None,
             max_frame: 1 << 30,
             subprotocol: None,
@@ -194,10 +197,22 @@ impl World {
                         }
                         websocket::Output::Event(websocket::Event::Request(ticket)) => {
                             let request = ticket.request();
-                            self.requests.push(request.target().to_owned());
+                            let target = request.target().to_owned();
+                            let post = request.method() == "POST";
+                            self.requests.push(if post {
+                                format!("POST {target}")
+                            } else {
+                                target
+                            });
                             let offered = request.header("sec-websocket-protocol");
                             self.offered.push(offered.unwrap_or_default().to_owned());
                             let decision: Decision = match self.refuse {
+                                _ if post => {
+                                    let answer = self.posts.pop_front().expect("an answer");
+                                    let status = answer.as_ref().err().copied().unwrap_or(200);
+                                    let response = smartsocket_core::http::Response::new(status);
+                                    ticket.respond(response.body(answer.unwrap_or_default()))
+                                }
                                 None => ticket.accept(websocket::Accept::default()),
                                 Some(status) => {
                                     ticket.respond(smartsocket_core::http::Response::new(status))

@@ -51,6 +51,91 @@ fn a_handshake_lets_us_in() {
     assert_eq!(world.client.state(), State::Error);
 }
 
+fn negotiating(url: &str, posts: &[Result<&str, u16>]) -> World {
+    let config = ClientConfig {
+        url: url.to_owned(),
+        auth: Auth::query(),
+        token: Some(Secret::from("T")),
+        ..config()
+    };
+    let mut world = World::of(Provider::SignalR, config);
+    let posts = posts.iter().map(|post| post.map(str::to_owned));
+    world.posts = posts.collect();
+    world.client.connect(world.now);
+    world
+}
+
+const NAMED: &str = r#"{"negotiateVersion":1,"connectionId":"I","connectionToken":"C/1","availableTransports":[{"transport":"LongPolling","transferFormats":["Text"]},{"transport":"WebSockets","transferFormats":["Text","Binary"]}]}"#;
+
+/// wire.md §4.4 and the seed's preset URL.
+#[test]
+fn a_connection_is_negotiated_first() {
+    let url = "ws://example.com/hub?negotiateVersion=1";
+    let mut world = negotiating(url, &[Ok(NAMED), Ok(NAMED)]);
+    for _ in 0..2 {
+        world.answer_dial();
+        world.answer_dial();
+        world.say("{}\u{1e}");
+        assert_eq!(world.client.state(), State::Authenticated);
+        world.drop_line();
+        world.pass(seconds(1));
+    }
+    let post = "POST /hub/negotiate?negotiateVersion=1&access_token=T";
+    let get = "/hub?id=C%2F1&access_token=T";
+    assert_eq!(world.requests, [post, get, post, get]);
+    assert_eq!(world.client.stats().reconnect_attempts, 2);
+}
+
+/// Another server gets the token that is for it, and ours not.
+#[test]
+fn a_server_can_send_us_to_another() {
+    let to = r#"{"url":"http://other.example:81/client/?hub=a","accessToken":"A"}"#;
+    let old = r#"{"connectionId":"I","availableTransports":[{"transport":"WebSockets"}]}"#;
+    let url = "ws://example.com/hub/?a=1&negotiateVersion=1";
+    let mut world = negotiating(url, &[Ok(to), Ok(old)]);
+    world.answer_dial();
+    world.run();
+    let dial = world.dial.clone().expect("a dial");
+    assert_eq!((dial.host.as_str(), dial.port), ("other.example", 81));
+    world.answer_dial();
+    world.answer_dial();
+    assert_eq!(
+        world.requests,
+        [
+            "POST /hub/negotiate?a=1&negotiateVersion=1&access_token=T",
+            "POST /client/negotiate?hub=a&negotiateVersion=1&access_token=A",
+            "/client/?hub=a&id=I&access_token=A",
+        ]
+    );
+}
+
+#[test]
+fn a_negotiation_can_fail() {
+    let none = r#"{"connectionId":"I","availableTransports":[{"transport":"LongPolling"}]}"#;
+    let rows = [
+        (Ok(r#"{"error":"no more"}"#), Verdict::Fatal),
+        (Ok(none), Verdict::Fatal),
+        (Ok("<html>"), Verdict::Fatal),
+        (Ok(r#"{"url":"gopher://x"}"#), Verdict::Fatal),
+        (Err(401), Verdict::Reauthenticate),
+        (Err(404), Verdict::Fatal),
+        (Err(503), Verdict::Backoff),
+    ];
+    for (post, verdict) in rows {
+        let mut world = negotiating("ws://example.com/hub?negotiateVersion=1", &[post]);
+        world.answer_dial();
+        assert_eq!(world.verdict(), Some(verdict), "{post:?}");
+    }
+    // Not for ever in circles.
+    let to = r#"{"url":"http://example.com/hub"}"#;
+    let mut world = negotiating("ws://example.com/hub?negotiateVersion=1", &[Ok(to); 10]);
+    while world.verdict().is_none() {
+        world.answer_dial();
+    }
+    assert_eq!(world.requests.len(), 6);
+    assert_eq!(world.client.state(), State::Error);
+}
+
 /// The transcripts of providers.md §6.
 #[test]
 fn hub_methods_are_invoked() {

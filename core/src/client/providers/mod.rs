@@ -61,7 +61,9 @@ pub enum Provider {
     /// Servers look at the `Origin` header: one of
     /// [`ClientConfig::headers`](super::ClientConfig::headers).
     ActionCable,
-    /// SignalR's hub protocol in JSON, without negotiation. An event is the
+    /// SignalR's hub protocol in JSON. Where the URL has `negotiateVersion`, as
+    /// in `wss://example.com/hub?negotiateVersion=1`, it is negotiated first, by
+    /// an HTTP request; otherwise the connection is made at once. An event is the
     /// target of an invocation, its data the array of arguments; a request's
     /// answer is the result. A channel is a target to hear of, or a stream:
     /// `{"target":"Counter","arguments":[10]}`. The default name of the

@@ -30,6 +30,7 @@ pub struct UpgradeRequest {
     url: Url,
     subprotocols: Vec<String>,
     headers: Headers,
+    post: bool,
 }
 
 /// Why a client did not accept the answer to its upgrade.
@@ -94,6 +95,14 @@ impl UpgradeRequest {
         self.header("Origin", origin)
     }
 
+    /// Makes it a `POST` without content instead of an upgrade. Whatever the answer, it counts as
+    /// a refusal, which has the answer's body.
+    #[must_use]
+    pub(crate) fn post(mut self) -> Self {
+        self.post = true;
+        self
+    }
+
     /// Where to connect.
     pub fn url(&self) -> &Url {
         &self.url
@@ -101,19 +110,26 @@ impl UpgradeRequest {
 
     /// The bytes to send (RFC 6455 §4.1).
     pub(crate) fn encode(&self, key: &[u8; 24], extensions: Option<&str>) -> Vec<u8> {
-        let mut out = format!("GET {} HTTP/1.1\r\n", self.url.path_and_query()).into_bytes();
+        let method = if self.post { "POST" } else { "GET" };
+        let target = self.url.path_and_query();
+        let mut out = format!("{method} {target} HTTP/1.1\r\n").into_bytes();
         let authority = self.url.authority();
         let host = self.headers.get_bytes("host");
         write_field(&mut out, "Host", host.unwrap_or(authority.as_bytes()));
-        write_field(&mut out, "Upgrade", b"websocket");
-        write_field(&mut out, "Connection", b"Upgrade");
-        write_field(&mut out, "Sec-WebSocket-Key", key);
-        write_field(&mut out, "Sec-WebSocket-Version", VERSION);
-        if !self.subprotocols.is_empty() {
-            let offered = self.subprotocols.join(", ");
-            write_field(&mut out, "Sec-WebSocket-Protocol", offered.as_bytes());
+        if self.post {
+            write_field(&mut out, "Connection", b"close");
+            write_field(&mut out, "Content-Length", b"0");
+        } else {
+            write_field(&mut out, "Upgrade", b"websocket");
+            write_field(&mut out, "Connection", b"Upgrade");
+            write_field(&mut out, "Sec-WebSocket-Key", key);
+            write_field(&mut out, "Sec-WebSocket-Version", VERSION);
+            if !self.subprotocols.is_empty() {
+                let offered = self.subprotocols.join(", ");
+                write_field(&mut out, "Sec-WebSocket-Protocol", offered.as_bytes());
+            }
+            write_extensions(&mut out, extensions);
         }
-        write_extensions(&mut out, extensions);
         if let Some((user, password)) = self.url.credentials()
             && !self.headers.contains("authorization")
         {
@@ -140,6 +156,7 @@ impl From<Url> for UpgradeRequest {
             url,
             subprotocols: Vec::new(),
             headers: Headers::new(),
+            post: false,
         }
     }
 }

@@ -5,6 +5,8 @@
 //! nothing of that is on the wire. A channel that is an object
 //! (`{"target":"Counter","arguments":[10]}`) is a stream, which is asked for.
 
+mod negotiation;
+
 use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -15,7 +17,7 @@ use core::time::Duration;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::http::UpgradeRequest;
+use crate::http::{Response, UpgradeRequest};
 use crate::json::Json;
 use crate::message::{Message, Utf8Bytes};
 use crate::time::Tick;
@@ -26,6 +28,7 @@ use super::super::{
     RequestId, Verdict,
 };
 use super::shared;
+use negotiation::Negotiation;
 
 const END: char = '\u{1e}';
 const HANDSHAKE: &str = "{\"protocol\":\"json\",\"version\":1}\u{1e}";
@@ -73,6 +76,9 @@ pub(super) struct SignalR {
     streams: BTreeMap<String, Stream>,
     /// Until when something must come.
     deadline: Tick,
+    negotiation: Negotiation,
+    /// The line is encrypted.
+    secure: bool,
 }
 
 #[derive(Debug)]
@@ -108,6 +114,8 @@ impl Default for SignalR {
             serial: 0,
             streams: BTreeMap::new(),
             deadline: Tick::MAX,
+            negotiation: Negotiation::default(),
+            secure: false,
         }
     }
 }
@@ -202,7 +210,18 @@ impl Protocol for SignalR {
     }
 
     fn upgrade(&mut self, attempt: &Attempt<'_>) -> Result<UpgradeRequest, ConfigError> {
-        shared::upgrade(attempt)
+        let request = self.negotiation.upgrade(attempt)?;
+        self.secure = request.url().secure();
+        Ok(request)
+    }
+
+    fn negotiated(&mut self, response: &Response) -> Option<Result<(), Utf8Bytes>> {
+        self.negotiation.answered(response, self.secure)
+    }
+
+    /// Names of connections are good for one.
+    fn ended(&mut self) {
+        self.negotiation = Negotiation::default();
     }
 
     fn opened(&mut self, cx: &mut Cx<'_>, _: Option<&str>) {
