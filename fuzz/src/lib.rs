@@ -7,6 +7,7 @@
 
 pub mod api;
 pub mod client;
+pub mod client_provider;
 pub mod crypt_open;
 pub mod dialect_header_line;
 pub mod dialect_ignis;
@@ -41,9 +42,10 @@ static HEAP: &StatsAlloc<std::alloc::System> = &INSTRUMENTED_SYSTEM;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target. Each has a program in `fuzz_targets` and a folder in `corpus`.
-pub const TARGETS: [Target; 17] = [
+pub const TARGETS: [Target; 18] = [
     ("api", api::run),
     ("client", client::run),
+    ("client_provider", client_provider::run),
     ("crypt_open", crypt_open::run),
     ("dialect_header_line", dialect_header_line::run),
     ("dialect_ignis", dialect_ignis::run),

@@ -1,6 +1,7 @@
 //! Inputs to start from: valid conversations, the examples of the RFCs, and
 //! known attacks on other libraries.
 
+use smartsocket_core::client::Provider;
 use smartsocket_core::internals::FrameHeader;
 use smartsocket_core::websocket::Role;
 use smartsocket_core::{Config, Message};
@@ -18,6 +19,7 @@ pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     calls(&mut seeds);
     payloads(&mut seeds);
     dialects(&mut seeds);
+    providers(&mut seeds);
     encrypted(&mut seeds);
     for (name, role) in [("server", Role::Server), ("client", Role::Client)] {
         connections(&mut seeds, name, role);
@@ -574,6 +576,140 @@ fn payloads(seeds: &mut Seeds) {
 }
 
 /// Sequences of messages: those of the real clients, then odd ones.
+/// A session with each provider's server, with a request, an event or a
+/// channel now and then.
+fn providers(seeds: &mut Seeds) {
+    let sessions: [(&str, &[&str]); 12] = [
+        (
+            "Custom",
+            &[
+                r#"{"type":"ping","id":"x","timestamp":5}"#,
+                r#"{"type":"publish","channel":"c","payload":{"text":"hi"}}"#,
+                r#"{"type":"error","id":"x","payload":{"message":"no"}}"#,
+            ],
+        ),
+        (
+            "SocketIo",
+            &[
+                r#"0{"sid":"S1","upgrades":[],"pingInterval":25000,"pingTimeout":20000}"#,
+                r#"40{"sid":"abc","pid":"P1"}"#,
+                r#"40/c,{"sid":"abc"}"#,
+                "2",
+                r#"42["e",1,"Q7xVFLm"]"#,
+                r#"42/c,7["e",{"a":1}]"#,
+                r#"437["ok"]"#,
+                r#"452-["e",{"_placeholder":true,"num":0},[{"_placeholder":true,"num":1}]]"#,
+                "binary",
+                "binary",
+                r#"44/c,{"message":"no"}"#,
+                "41",
+            ],
+        ),
+        (
+            "Pusher",
+            &[
+                r#"{"event":"pusher:connection_established","data":"{\"socket_id\":\"1.1\",\"activity_timeout\":30}"}"#,
+                r#"{"event":"pusher_internal:subscription_succeeded","channel":"c","data":"{}"}"#,
+                r#"{"event":"pusher:subscription_error","channel":"private-c","data":{"error":"no"}}"#,
+                r#"{"event":"e","channel":"c","data":"{\"a\":1}"}"#,
+                r#"{"event":"pusher:ping","data":{}}"#,
+                r#"{"event":"pusher:error","data":{"code":4301,"message":"m"}}"#,
+            ],
+        ),
+        (
+            "Ably",
+            &[
+                r#"{"action":4,"connectionId":"i","connectionDetails":{"connectionKey":"k","maxIdleInterval":15000}}"#,
+                r#"{"action":11,"channel":"c","flags":0}"#,
+                r#"{"action":1,"msgSerial":0,"count":1}"#,
+                r#"{"action":15,"channel":"c","messages":[{"name":"e","data":"[1]","encoding":"json"}]}"#,
+                r#"{"action":9,"channel":"c","error":{"code":40160,"statusCode":401,"message":"no"}}"#,
+                r#"{"action":6}"#,
+            ],
+        ),
+        (
+            "Phoenix",
+            &[
+                r#"["1","1","/c","phx_reply",{"status":"ok","response":{}}]"#,
+                r#"["2","2","c","phx_reply",{"status":"error","response":{"reason":"no"}}]"#,
+                r#"[null,"r6","c","phx_reply",{"status":"ok","response":[]}]"#,
+                r#"["1",null,"/c","e",{}]"#,
+                r#"["1","1","/c","phx_error",{}]"#,
+                "\u{2}\u{2}\u{1}/cexyz",
+            ],
+        ),
+        (
+            "ActionCable",
+            &[
+                r#"{"type":"welcome"}"#,
+                r#"{"type":"ping","message":1}"#,
+                r#"{"identifier":"{\"channel\":\"c\"}","type":"confirm_subscription"}"#,
+                r#"{"identifier":"{\"channel\":\"c\"}","message":{"a":1}}"#,
+                r#"{"type":"disconnect","reason":"server_restart","reconnect":true}"#,
+            ],
+        ),
+        (
+            "SignalR",
+            &[
+                "{}\u{1e}",
+                "{\"type\":6}\u{1e}{\"type\":1,\"target\":\"c\",\"arg",
+                "uments\":[1]}\u{1e}",
+                "{\"type\":3,\"invocationId\":\"6\",\"result\":1}\u{1e}",
+                "{\"type\":7,\"allowReconnect\":true}\u{1e}",
+            ],
+        ),
+        (
+            "GraphqlTransportWs",
+            &[
+                r#"{"type":"connection_ack"}"#,
+                r#"{"id":"1","type":"next","payload":{"data":{"a":1}}}"#,
+                r#"{"id":"1","type":"error","payload":[{"message":"no"}]}"#,
+                r#"{"type":"ping"}"#,
+                r#"{"id":"2","type":"complete"}"#,
+            ],
+        ),
+        (
+            "GraphqlWs",
+            &[
+                r#"{"type":"connection_ack"}"#,
+                r#"{"type":"ka"}"#,
+                r#"{"id":"1","type":"data","payload":{"data":{"a":1}}}"#,
+                r#"{"type":"complete","id":"1","payload":null}"#,
+                r#"{"type":"connection_error","payload":{"message":"no"}}"#,
+            ],
+        ),
+        (
+            "AwsApiGateway",
+            &[
+                r#"{"message":"Internal server error","connectionId":"i","requestId":"r"}"#,
+                r#"{"id":"6","a":1}"#,
+            ],
+        ),
+        (
+            "Binance",
+            &[
+                r#"{"result":null,"id":1}"#,
+                r#"{"code":2,"msg":"no","id":1}"#,
+                r#"{"stream":"c","data":{"e":"aggTrade"}}"#,
+                r#"{"e":"serverShutdown"}"#,
+            ],
+        ),
+        ("Echo", &["hello"]),
+    ];
+    for (n, (name, messages)) in sessions.into_iter().enumerate() {
+        assert_eq!(format!("{:?}", Provider::PRESETS[n]), name);
+        let mut input = vec![n as u8];
+        for (at, message) in messages.iter().enumerate() {
+            let binary = u8::from(*message == "binary");
+            let did = [0, 6, 10, 16, 32, 2][at % 6];
+            input.push(binary | did);
+            input.extend((message.len() as u16).to_le_bytes());
+            input.extend(message.bytes());
+        }
+        seeds.push(("client_provider", input));
+    }
+}
+
 fn dialects(seeds: &mut Seeds) {
     for messages in [
         &[

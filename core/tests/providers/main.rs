@@ -1,11 +1,12 @@
 //! What each provider's server says and hears, against a scripted server.
-
+#![allow(clippy::wildcard_enum_match_arm)]
 #![allow(clippy::wildcard_enum_match_arm)]
 
 #[path = "../common/mod.rs"]
 mod common;
 
 mod ably;
+mod action_cable;
 mod aws;
 mod binance;
 mod echo;
