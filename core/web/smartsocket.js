@@ -370,6 +370,8 @@ const connectTo = (url, options, secret, hooks) => {
       return start();
     }
     session = await hello.agree(encryption);
+    // With its private key: nobody finds that later.
+    hello = undefined;
   };
 
   /** A record. The first says that the other side has the key, as ours does then. */

@@ -83,6 +83,9 @@ struct Facts<'a> {
     routes: Vec<RouteFacts<'a>>,
     /// SmartSocket's routes take nobody without the key.
     encrypted: bool,
+    /// They take those who have none, but exchange one; and Ignis's takes only such.
+    exchange: bool,
+    ignis_exchange: bool,
     /// They take nobody without an API key.
     api_key: bool,
     /// What authenticates on Ignis's route, if anything does.
@@ -124,10 +127,13 @@ impl<'a> Facts<'a> {
             let code = CloseCode::from(number);
             (number, [code.meaning(), code.cure().unwrap_or_default()])
         });
+        let [exchange, ignis_exchange] = settings.exchanges();
         Self {
             version: env!("CARGO_PKG_VERSION"),
             routes: routes.into_iter().map(told).collect(),
             encrypted: settings.keys().is_some(),
+            exchange,
+            ignis_exchange,
             api_key: settings.asks_for_api_key(),
             dev_token: (dev_token && everything).then_some(DEV_TOKEN),
             api: everything && settings.has_api(),

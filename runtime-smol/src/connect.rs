@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_io::{Async, Timer};
 use futures_lite::FutureExt as _;
-use smartsocket_core::http::{UpgradeRequest, Url};
+use smartsocket_core::http::UpgradeRequest;
 use smartsocket_core::websocket::{Accept, ClientError};
 use smartsocket_core::{Config, Fault, WebSocket as Machine};
 
@@ -131,7 +131,7 @@ impl Connect {
         let open = async {
             let dialed = match &self.unix {
                 Some(path) => Async::<UnixStream>::connect(path).await.map(Stream::from),
-                None => dial(&url).await,
+                None => dial(url.host().to_owned(), url.port()).await,
             };
             let stream = dialed.map_err(|error| Error::Connect {
                 host,
@@ -188,8 +188,7 @@ impl WebSocket {
 
 /// Tries the host's addresses, each a little after the one before, and keeps
 /// the first that answers.
-async fn dial(url: &Url) -> io::Result<Stream> {
-    let (host, port) = (url.host().to_owned(), url.port());
+pub(crate) async fn dial(host: String, port: u16) -> io::Result<Stream> {
     let name = host.clone();
     let addresses: Vec<SocketAddr> = blocking::unblock(move || {
         (name.as_str(), port)
@@ -278,7 +277,7 @@ fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     }
 }
 
-fn fault(error: &io::Error) -> Fault {
+pub(crate) fn fault(error: &io::Error) -> Fault {
     if error.kind() == io::ErrorKind::NotFound {
         Fault::NotFound(error.to_string())
     } else {

@@ -273,6 +273,30 @@ test('encrypted: with the key; without it, or with another, the cause and the cu
   await page.end();
 });
 
+test('encrypted by an exchange of keys, without a shared one', async () => {
+  const { root } = await serve({}, '--encryption-exchange', 'only', '--ignis-require-encryption');
+  const page = await open({ at: root });
+  await page.connect('/chat');
+  assert.match(await page.text('about'), /sealed by aes-256-/);
+  await page.send('echo', '"exchanged"');
+  await page.row('answer', 'exchanged').waitFor();
+  await page.click('#connect');
+  await page.says('status', 'closed');
+  await page.connect('/ws', { token: 'dev' });
+  assert.match(await page.text('about'), /sealed by aes-256-gcm/);
+  await page.send('echo', '{"sealed":"on its way here"}');
+  await page.row('in', 'on its way here').click();
+  await page.selectOption('#view', 'raw');
+  assert.match(await page.text('content'), /^\{"event":"encrypted","data":\{"iv":"/);
+  await page.click('#connect');
+  await page.says('status', 'closed');
+  await page.selectOption('[name=encryption]', 'none');
+  await page.click('#connect');
+  await page.says('problems', '4004');
+  await page.says('problems', 'choose to exchange one');
+  await page.end();
+});
+
 test('an API key in the clear is shown to nobody', async () => {
   const { root } = await serve({}, '--api-key', 'open-sesame');
   const page = await open({ at: root, hash: '#route=/chat&type=all' });

@@ -45,6 +45,8 @@ test('what goes to many is sealed once, and read by all', async () => {
   const options = { namespace: '/chat', encryptionKey: key };
   const readers = Array.from({ length: 3 }, () => client(shared, options));
   await Promise.all(readers.map((c) => c.connect()));
+  // Only when it answers has the server heard that a client has the key.
+  await Promise.all(readers.map((c) => c.emitWithAck('echo', 1)));
   for (const text of ['first', 'second', 'x'.repeat(50_000), 'last']) {
     const heard = readers.map((c) => next(c, 'message'));
     readers[0].emit('message', { text });

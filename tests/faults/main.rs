@@ -13,8 +13,8 @@ mod child;
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -138,8 +138,12 @@ fn slow_and_never_readers(runtime: &str) {
     const NEVER: usize = 20;
     const READERS: usize = 10;
     const MESSAGES: usize = 20_000;
+    // So many messages those that read may be behind, which is far from filling
+    // their outbox; the system may let them wait as long as it likes.
+    const BEHIND: usize = 64;
     let mut server = Served::start(runtime, "");
     let address = server.address(0);
+    let progress: Arc<[AtomicUsize]> = (0..READERS).map(|_| AtomicUsize::new(0)).collect();
     let join = r#"{"event":"join","data":"room","ackId":1}"#;
     let filler = "x".repeat(1_000);
 
@@ -154,8 +158,9 @@ fn slow_and_never_readers(runtime: &str) {
     slow.write_all(&event(join)).unwrap();
     let (ready, are_ready) = mpsc::channel();
     let readers: Vec<_> = (0..READERS)
-        .map(|_| {
+        .map(|reader| {
             let ready = ready.clone();
+            let progress = Arc::clone(&progress);
             thread::spawn(move || {
                 let mut client = connect(address);
                 say(&mut client, join.into());
@@ -164,6 +169,7 @@ fn slow_and_never_readers(runtime: &str) {
                 for n in 0..MESSAGES {
                     let said = hear(&mut client);
                     assert!(said.contains(&format!(r#""n":{n},"#)), "not {n}: {said}");
+                    progress[reader].store(n + 1, Ordering::Relaxed);
                 }
             })
         })
@@ -179,6 +185,7 @@ fn slow_and_never_readers(runtime: &str) {
                 thread::sleep(Duration::from_millis(1));
             }
         });
+        let _done = Done(&done);
         let mut speaker = connect(address);
         say(&mut speaker, join.into());
         hear(&mut speaker);
@@ -190,10 +197,17 @@ fn slow_and_never_readers(runtime: &str) {
                 &mut speaker,
                 format!(r#"{{"event":"say","data":{{"n":{n},"f":"{filler}"}}}}"#),
             );
-            // Few on their way: those that read are never far behind.
             if n >= heard + 8 {
                 hear(&mut speaker);
                 heard += 1;
+            }
+            let begin = Instant::now();
+            while progress
+                .iter()
+                .any(|of| n > of.load(Ordering::Relaxed) + BEHIND)
+            {
+                assert!(begin.elapsed() < PATIENCE, "a reader does not hear {n}");
+                thread::yield_now();
             }
         }
         (heard..MESSAGES).for_each(|_| drop(hear(&mut speaker)));
@@ -212,9 +226,17 @@ fn slow_and_never_readers(runtime: &str) {
             "  {runtime}: {held} bytes held of {allowed} allowed, {dropped} messages to {} that did not read",
             NEVER + 1
         );
-        done.store(true, Ordering::Relaxed);
     });
     drop(never);
+}
+
+/// Says so when it is dropped, by a panic too.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// A client that asks and does not read is not read from, and loses nothing.

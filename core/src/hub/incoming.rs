@@ -276,7 +276,11 @@ impl Hub {
             return;
         };
         // Who does not listen is told once, not once a message.
-        if core::mem::replace(&mut conn.flags.warned, true) {
+        let warned = match event {
+            Some(_) => &mut conn.flags.warned_of_event,
+            None => &mut conn.flags.warned,
+        };
+        if core::mem::replace(warned, true) {
             return;
         }
         let busy = conn.turn.is_some();
@@ -358,8 +362,12 @@ impl Hub {
     ) -> Option<Duration> {
         let now = self.clock;
         let limits = &self.routes[usize::from(route)].route.event_rates;
-        let limiters = &mut self.conns.get_mut(id)?.limits.events;
-        limiters.check(limits, now, name).err()
+        let conn = self.conns.get_mut(id)?;
+        let limited = conn.limits.events.check(limits, now, name).err();
+        if limited.is_none() && limits.get(name).is_some() {
+            conn.flags.warned_of_event = false;
+        }
+        limited
     }
 
     /// Does what the broker decided.

@@ -39,6 +39,7 @@ pub(crate) struct Peer {
     messages: History,
     saves: History,
     warned: bool,
+    warned_of_event: bool,
 }
 
 #[derive(Debug)]
@@ -82,6 +83,7 @@ impl Naive {
             messages: History::default(),
             saves: History::default(),
             warned: false,
+            warned_of_event: false,
         };
         self.peers.insert(id, peer);
         match place {
@@ -301,6 +303,7 @@ impl Naive {
             if let Err(retry) = peer.saves.check(limit, now) {
                 return self.too_fast(id, true, retry);
             }
+            peer.warned_of_event = false;
         }
         match place {
             Place::Main | Place::Chat => self.heard.push((id, event.into())),
@@ -439,7 +442,11 @@ impl Naive {
         };
         *self.dropped.entry(cause).or_default() += 1;
         let peer = self.peers.get_mut(&id).expect("it speaks");
-        if std::mem::replace(&mut peer.warned, true) {
+        let warned = match event {
+            true => &mut peer.warned_of_event,
+            false => &mut peer.warned,
+        };
+        if std::mem::replace(warned, true) {
             return;
         }
         let retry = retry.div_ceil(1_000);

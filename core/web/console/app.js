@@ -206,9 +206,9 @@ const chooseDialect = () => {
   const isHere = $('route').value !== OTHER;
   const kept = Object.fromEntries(Array.from($('credentials').querySelectorAll('[name]'), ({ name, value }) => [name, value]));
   const hints = { apiKey: facts.apiKey && 'needed here', encryptionKey: facts.encrypted && 'needed here', token: facts.devToken && `“${facts.devToken}” will do here` };
-  const fields = dialect.credentials.map(({ id, label, secret, placeholder = '', options }) => {
+  const fields = dialect.credentials.map(({ id, label, secret, placeholder = '', options, preset }) => {
     const field = options
-      ? make('select', { name: id }, ...options.map((value) => make('option', { value, textContent: value })))
+      ? make('select', { name: id }, ...options.map(([value, text = value]) => make('option', { value, textContent: text, selected: isHere && value === preset })))
       : make('input', { name: id, type: secret ? 'password' : 'text', placeholder: (isHere && hints[id]) || placeholder, autocomplete: 'off', spellcheck: false });
     if (kept[id]) field.value = kept[id];
     return make('label', {}, make('span', {}, label), field);

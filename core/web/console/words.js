@@ -93,7 +93,7 @@ const CLOSES = {
   4001: ['authentication timeout', 'Nobody authenticated in time.', 'Give the token or the API key above and connect again.'],
   4002: ['heartbeat timeout', 'Nothing was heard from this side for too long.', 'Connect again; keep this page in the foreground.'],
   4003: ['authentication failed', 'The token or key is wrong.', 'Correct it above and connect again.'],
-  4004: ['encryption required', 'The server talks only to those who agree on keys.', 'Give the encryption key and connect again.'],
+  4004: ['encryption required', 'The server talks only to those who agree on keys.', 'Give the encryption key, or choose to exchange one, and connect again.'],
 };
 const CAUSES = {
   1000: 'One side was done, and said so.',

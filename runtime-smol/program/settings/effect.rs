@@ -46,6 +46,12 @@ impl Settings {
         self.api_key.is_some() || !self.api_keys.is_empty()
     }
 
+    /// Whether SmartSocket's routes encrypt without a shared key; and whether Ignis's does.
+    pub(crate) fn exchanges(&self) -> [bool; 2] {
+        let only = self.encryption_exchange == "only" && self.enable_encryption != Some(false);
+        [only, self.ignis.require_encryption]
+    }
+
     /// Whether there is an HTTP API.
     pub(crate) const fn has_api(&self) -> bool {
         self.api.enable

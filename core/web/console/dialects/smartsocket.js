@@ -1,7 +1,7 @@
 // SmartSocket, by the client that the server hands out to everybody.
 
 import SmartSocketClient from '../../smartsocket.js';
-import { parse, problemOf } from '../words.js';
+import { facts, parse, problemOf } from '../words.js';
 
 const SUITES = { 1: 'aes-256-cbc', 2: 'aes-256-gcm', 3: 'aes-256-gcm, sealed once for all' };
 const PACKETS = { 1: 'packet', 2: 'chunk', 3: 'compressed packet' };
@@ -18,7 +18,12 @@ export const smartsocket = {
   credentials: [
     { id: 'apiKey', label: 'API key', secret: true, placeholder: 'none' },
     { id: 'encryptionKey', label: 'Encryption key', secret: true, placeholder: 'none' },
-    { id: 'cipher', label: 'Cipher', options: ['either', 'aes-256-cbc', 'aes-256-gcm'] },
+    {
+      id: 'cipher',
+      label: 'Encryption',
+      options: [['either', 'as the key says'], ['aes-256-cbc'], ['aes-256-gcm'], ['exchange', 'by exchange, without a key']],
+      preset: facts.exchange && 'exchange',
+    },
   ],
   name: ['Event', 'message', ['message', 'echo', 'join', 'leave', 'say']],
   body: () => ['Data, JSON', 'json', '{"text": "Hello"}'],
@@ -65,7 +70,8 @@ function connect(place, { apiKey, encryptionKey, cipher }, hooks) {
     WebSocket: Tapped,
     apiKey: apiKey || undefined,
     encryptionKey: encryptionKey || undefined,
-    encryptionAlgorithm: cipher === 'either' ? undefined : cipher,
+    enableEncryption: cipher === 'exchange' ? cipher : undefined,
+    encryptionAlgorithm: cipher.startsWith('aes') ? cipher : undefined,
     ackTimeout: 10_000,
   });
   const text = (data) => (data === undefined ? '' : JSON.stringify(data));

@@ -1,0 +1,177 @@
+//! Options of a client.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use smartsocket_core::Config;
+use smartsocket_core::client::{
+    Auth, Backoff, Client as Machine, ClientConfig, ConfigError, Ping, Provider, Secret,
+};
+
+use crate::clock::{self, Clock};
+
+use super::driver::Driver;
+use super::handle::{Client, Shared};
+
+/// Gives the token for the next attempt; `None` where there is none.
+pub(super) type TokenHook =
+    Box<dyn FnMut() -> Pin<Box<dyn Future<Output = Option<Secret>> + Send>> + Send>;
+
+/// A client to be made.
+pub struct ClientBuilder {
+    provider: Provider,
+    config: ClientConfig,
+    hook: Option<TokenHook>,
+    buffer: usize,
+}
+
+impl ClientBuilder {
+    pub(super) fn new(provider: Provider, url: String) -> Self {
+        Self {
+            provider,
+            config: ClientConfig::new(url),
+            hook: None,
+            buffer: 1_024,
+        }
+    }
+
+    /// All options at once; those set before are forgotten, but for the token
+    /// hook.
+    #[must_use]
+    pub fn config(mut self, config: ClientConfig) -> Self {
+        let refresh = self.config.refresh;
+        self.config = config;
+        self.config.refresh |= refresh;
+        self
+    }
+
+    /// How to say who we are. Default: not at all.
+    #[must_use]
+    pub fn auth(mut self, auth: Auth) -> Self {
+        self.config.auth = auth;
+        self
+    }
+
+    /// What to say it with.
+    #[must_use]
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.config.token = Some(Secret::from(token));
+        self
+    }
+
+    /// Asks this for a token before each attempt (PO-71).
+    #[must_use]
+    pub fn token_hook<F>(mut self, mut hook: impl FnMut() -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = Option<String>> + Send + 'static,
+    {
+        self.config.refresh = true;
+        self.hook = Some(Box::new(move || {
+            let token = hook();
+            Box::pin(async move { token.await.map(Secret::from) })
+        }));
+        self
+    }
+
+    /// How to come back; `None` stays away. Default: that of the provider's own
+    /// client, or [`Backoff::default`].
+    #[must_use]
+    pub fn reconnect(mut self, backoff: Option<Backoff>) -> Self {
+        self.config.reconnect = backoff;
+        self
+    }
+
+    /// Pings of the provider's protocol.
+    #[must_use]
+    pub fn ping(mut self, ping: Option<Ping>) -> Self {
+        self.config.ping = ping;
+        self
+    }
+
+    /// From the start of an attempt to `authenticated`. Default 30 s, or that of
+    /// the provider's own client.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.config.connect_timeout = timeout;
+        self
+    }
+
+    /// Sends a header with the request.
+    #[must_use]
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        let header = (name.into(), Secret::from(value));
+        self.config.headers.push(header);
+        self
+    }
+
+    /// Offers a subprotocol.
+    #[must_use]
+    pub fn subprotocol(mut self, name: impl Into<String>) -> Self {
+        self.config.subprotocols.push(name.into());
+        self
+    }
+
+    /// Options of the WebSocket: limits, compression, TLS.
+    #[must_use]
+    pub fn websocket(mut self, config: Config) -> Self {
+        self.config.websocket = Arc::new(config);
+        self
+    }
+
+    /// How many messages wait for a [`Subscription`](super::Subscription) that
+    /// does not take them. Default 1,024.
+    #[must_use]
+    pub fn buffer(mut self, messages: usize) -> Self {
+        self.buffer = messages.max(1);
+        self
+    }
+
+    /// The client, and the future that does its work: run it on any executor, a
+    /// task or thread of its own.
+    ///
+    /// # Errors
+    ///
+    /// No connection can be made with these options.
+    pub fn build(self) -> Result<(Client, Driver), ConfigError> {
+        let Self {
+            provider,
+            mut config,
+            hook,
+            buffer,
+        } = self;
+        trust_system(&mut config)?;
+        let clock = Clock::start();
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        let unix_ms = since.map_or(0, |since| since.as_millis() as u64);
+        let machine = Machine::new(provider, config, clock::seed(), clock.now(), unix_ms)?;
+        let shared = Arc::new(Shared::new(machine, clock, buffer));
+        Ok((Client::new(Arc::clone(&shared)), Driver::new(shared, hook)))
+    }
+}
+
+impl std::fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientBuilder")
+            .field("provider", &self.provider)
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Uses the system's authorities unless the configuration has its own.
+#[cfg(feature = "tls")]
+fn trust_system(config: &mut ClientConfig) -> Result<(), ConfigError> {
+    let secure = config.url.trim_start().to_ascii_lowercase();
+    if secure.starts_with("wss:") && config.websocket.client_tls.is_none() {
+        let tls = crate::roots::system().map_err(crate::ClientError::Tls)?;
+        Arc::make_mut(&mut config.websocket).client_tls = Some(tls);
+    }
+    Ok(())
+}
+
+#[cfg(not(feature = "tls"))]
+fn trust_system(_: &mut ClientConfig) -> Result<(), ConfigError> {
+    Ok(())
+}

@@ -1,0 +1,290 @@
+//! The future that moves a client's bytes.
+
+use std::fmt;
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use async_io::Timer;
+use futures_io::{AsyncRead as _, AsyncWrite as _};
+use smartsocket_core::Fault;
+use smartsocket_core::client::{LineId, Output, Secret, State};
+
+use crate::connect::{dial, fault};
+use crate::stream::Stream;
+
+use super::builder::TokenHook;
+use super::handle::Shared;
+
+const READ: usize = 16 * 1024;
+const MAX_SLICES: usize = 64;
+/// So many rounds of work before others have a turn.
+const ROUNDS: usize = 64;
+
+type Dialing = Pin<Box<dyn Future<Output = io::Result<Stream>> + Send>>;
+
+/// Does a client's work; ends when all its handles are dropped and what it had
+/// to say is said.
+#[must_use = "a client does nothing unless its driver runs"]
+pub struct Driver {
+    shared: Arc<Shared>,
+    hook: Option<TokenHook>,
+    token: Option<Pin<Box<dyn Future<Output = Option<Secret>> + Send>>>,
+    dialing: Vec<(LineId, Dialing)>,
+    lines: Vec<Line>,
+    timer: Timer,
+    buffer: Box<[u8; READ]>,
+}
+
+/// A stream and what the machine wants of it.
+struct Line {
+    id: LineId,
+    stream: Stream,
+    writes: bool,
+    paused: bool,
+    eof: bool,
+    shutdown: bool,
+}
+
+impl Driver {
+    pub(super) fn new(shared: Arc<Shared>, hook: Option<TokenHook>) -> Self {
+        Self {
+            shared,
+            hook,
+            token: None,
+            dialing: Vec::new(),
+            lines: Vec::new(),
+            timer: Timer::never(),
+            buffer: Box::new([0; READ]),
+        }
+    }
+
+    /// Does what the machine wants; whether it wanted anything.
+    fn obey(&mut self) -> bool {
+        let outputs = self.shared.lock().outputs();
+        let any = !outputs.is_empty();
+        for output in outputs {
+            match output {
+                Output::Dial(place) => {
+                    let dialing = Box::pin(dial(place.host, place.port));
+                    self.dialing.push((place.line, dialing));
+                }
+                Output::Token => self.token = self.hook.as_mut().map(|hook| hook()),
+                Output::Transmit(id) => self.with(id, |line| line.writes = true),
+                Output::PauseRead(id) => self.with(id, |line| line.paused = true),
+                Output::ResumeRead(id) => self.with(id, |line| line.paused = false),
+                Output::Shutdown(id) => self.with(id, |line| {
+                    line.writes = true;
+                    line.shutdown = true;
+                }),
+                Output::Close(id) => {
+                    self.dialing.retain(|(line, _)| *line != id);
+                    self.lines.retain(|line| line.id != id);
+                }
+                // Only where a hook is set, which there is no way to do yet.
+                Output::Authorize { .. } | Output::Event(_) => {}
+            }
+        }
+        any
+    }
+
+    fn with(&mut self, id: LineId, work: impl FnOnce(&mut Line)) {
+        if let Some(line) = self.lines.iter_mut().find(|line| line.id == id) {
+            work(line);
+        }
+    }
+
+    fn poll_dialing(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut any = false;
+        let mut at = 0;
+        while let Some((id, dialing)) = self.dialing.get_mut(at) {
+            let id = *id;
+            let Poll::Ready(dialed) = dialing.as_mut().poll(cx) else {
+                at += 1;
+                continue;
+            };
+            any = true;
+            drop(self.dialing.swap_remove(at));
+            let now = self.shared.now();
+            let mut inner = self.shared.lock();
+            match dialed {
+                Ok(stream) => {
+                    self.lines.push(Line {
+                        id,
+                        stream,
+                        writes: false,
+                        paused: false,
+                        eof: false,
+                        shutdown: false,
+                    });
+                    inner.machine.handle_dialed(now, id);
+                }
+                Err(error) => inner.machine.handle_dial_failed(now, id, fault(&error)),
+            }
+        }
+        any
+    }
+
+    fn poll_token(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(token) = &mut self.token else {
+            return false;
+        };
+        let Poll::Ready(token) = token.as_mut().poll(cx) else {
+            return false;
+        };
+        self.token = None;
+        let now = self.shared.now();
+        self.shared.lock().machine.handle_token(now, token);
+        true
+    }
+
+    fn poll_lines(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut any = false;
+        for line in &mut self.lines {
+            any |= line.poll_write(&self.shared, cx);
+            any |= line.poll_read(&self.shared, cx, &mut self.buffer[..]);
+        }
+        any
+    }
+
+    /// Tells the machine the time, and sees to it that it is told again.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {
+        let now = self.shared.now();
+        let mut inner = self.shared.lock();
+        let Some(due) = inner.machine.next_timeout() else {
+            return false;
+        };
+        if due <= now {
+            inner.machine.handle_timeout(now);
+            return true;
+        }
+        drop(inner);
+        match self.shared.clock().instant(due) {
+            Some(at) => self.timer.set_at(at),
+            None => return false,
+        }
+        Pin::new(&mut self.timer).poll(cx).is_ready()
+    }
+}
+
+impl Line {
+    fn poll_write(&mut self, shared: &Shared, cx: &mut Context<'_>) -> bool {
+        let mut any = false;
+        while self.writes {
+            let mut inner = shared.lock();
+            let unsent = {
+                let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+                let mut count = 0;
+                for (slice, bytes) in slices.iter_mut().zip(inner.machine.unsent(self.id)) {
+                    *slice = IoSlice::new(bytes);
+                    count += 1;
+                }
+                if count == 0 {
+                    None
+                } else {
+                    let stream = Pin::new(&mut self.stream);
+                    Some(stream.poll_write_vectored(cx, &slices[..count]))
+                }
+            };
+            let now = shared.now();
+            match unsent {
+                None => {
+                    self.writes = false;
+                    if std::mem::take(&mut self.shutdown) {
+                        let _ = Pin::new(&mut self.stream).poll_close(cx);
+                    }
+                }
+                Some(Poll::Pending) => return any,
+                Some(Poll::Ready(Ok(n))) if n > 0 => {
+                    inner.machine.transmitted(now, self.id, n);
+                    any = true;
+                }
+                Some(Poll::Ready(Err(error))) if error.kind() == io::ErrorKind::Interrupted => {}
+                Some(Poll::Ready(Ok(_))) => {
+                    self.writes = false;
+                    let fault = Fault::from(io::Error::from(io::ErrorKind::WriteZero));
+                    inner.machine.handle_fault(now, self.id, fault);
+                    any = true;
+                }
+                Some(Poll::Ready(Err(error))) => {
+                    self.writes = false;
+                    // The peer may have said why before it went: that is read
+                    // first, unless nothing can be read any more.
+                    if self.eof || self.paused {
+                        inner.machine.handle_fault(now, self.id, Fault::from(error));
+                    }
+                    any = true;
+                }
+            }
+        }
+        any
+    }
+
+    fn poll_read(&mut self, shared: &Shared, cx: &mut Context<'_>, buffer: &mut [u8]) -> bool {
+        if self.paused || self.eof {
+            return false;
+        }
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        let now = shared.now();
+        let Poll::Ready(read) = read else {
+            return false;
+        };
+        let mut inner = shared.lock();
+        match read {
+            Ok(0) => {
+                self.eof = true;
+                inner.machine.handle_eof(now, self.id);
+            }
+            Ok(n) => inner.machine.handle_bytes(now, self.id, &mut buffer[..n]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                self.eof = true;
+                inner.machine.handle_fault(now, self.id, Fault::from(error));
+            }
+        }
+        true
+    }
+}
+
+impl Future for Driver {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        {
+            let mut inner = this.shared.lock();
+            inner.driver = Some(cx.waker().clone());
+        }
+        for _ in 0..ROUNDS {
+            let mut any = this.obey();
+            any |= this.poll_dialing(cx);
+            any |= this.poll_token(cx);
+            any |= this.poll_lines(cx);
+            any |= this.poll_timer(cx);
+            if any {
+                continue;
+            }
+            let mut inner = this.shared.lock();
+            if this.lines.is_empty() && this.dialing.is_empty() {
+                inner.ended();
+                let rests = matches!(inner.machine.state(), State::Disconnected | State::Error);
+                if inner.left && rests {
+                    return Poll::Ready(());
+                }
+            }
+            return Poll::Pending;
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver")
+            .field("lines", &self.lines.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,63 @@
+//! Messages of a channel, as a stream.
+
+use std::pin::Pin;
+use std::sync::Weak;
+use std::task::{Context, Poll};
+
+use async_channel::Receiver;
+use futures_core::Stream;
+use smartsocket_core::client::{Incoming, SubscriptionId};
+
+use super::handle::Shared;
+
+/// What comes by a channel, until it is dropped, which unsubscribes.
+///
+/// Up to [`ClientBuilder::buffer`](super::ClientBuilder::buffer) messages wait
+/// for who does not take them; then each that comes drops the oldest, which
+/// [`ClientStats::dropped`](super::ClientStats) does not count:
+/// [`missed`](Self::missed) does.
+#[derive(Debug)]
+pub struct Subscription {
+    pub(super) id: SubscriptionId,
+    pub(super) messages: Pin<Box<Receiver<Incoming>>>,
+    pub(super) shared: Weak<Shared>,
+}
+
+impl Subscription {
+    /// The next message; `None` when the client is gone.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Option<Incoming> {
+        self.messages.recv().await.ok()
+    }
+
+    /// A message that is there already.
+    pub fn try_next(&mut self) -> Option<Incoming> {
+        self.messages.try_recv().ok()
+    }
+
+    /// How many messages were dropped since nobody took them.
+    pub fn missed(&self) -> u64 {
+        self.shared
+            .upgrade()
+            .map_or(0, |shared| shared.missed(self.id))
+    }
+}
+
+impl Stream for Subscription {
+    type Item = Incoming;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.messages.as_mut().poll_next(cx)
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared.upgrade() {
+            shared.unsubscribe(self.id);
+        }
+    }
+}
