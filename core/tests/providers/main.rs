@@ -1,6 +1,5 @@
 //! What each provider's server says and hears, against a scripted server.
 #![allow(clippy::wildcard_enum_match_arm)]
-#![allow(clippy::wildcard_enum_match_arm)]
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -147,7 +147,7 @@ impl Peer {
             binary if plain && self.speaks_packets => binary,
             // Any server reads the plain ones.
             PeerBinary::Compressed | PeerBinary::Plain if plain => PeerBinary::Plain,
-            _ => PeerBinary::None,
+            PeerBinary::None | PeerBinary::Plain | PeerBinary::Compressed => PeerBinary::None,
         };
         let context = Context {
             unix_ms: cx.unix_ms,
