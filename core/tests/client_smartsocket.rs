@@ -1,6 +1,7 @@
 //! The SmartSocket client against the hub: both are machines of this crate, so
 //! this shows that they fit; that either is right, the transcripts and the
 //! foreign peers show.
+#![allow(clippy::wildcard_enum_match_arm)]
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
