@@ -2,7 +2,6 @@
 //! this shows that they fit; that either is right, the transcripts and the
 //! foreign peers show.
 #![allow(clippy::wildcard_enum_match_arm)]
-
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod common;
