@@ -87,6 +87,10 @@ struct Course {
     ready: bool,
     /// What the application waits for has come by it.
     heard: bool,
+    /// Channels asked for that the provider has not given so far, and whether
+    /// it ever says such a thing.
+    awaited: BTreeSet<Utf8Bytes>,
+    confirms: bool,
     /// What the protocol said and the limit holds back; goes before the queue.
     held: VecDeque<Message>,
 }
@@ -99,6 +103,8 @@ impl Course {
             deadline: Tick::MAX,
             ready: false,
             heard: false,
+            awaited: BTreeSet::new(),
+            confirms: false,
             held: VecDeque::new(),
         }
     }
@@ -265,9 +271,11 @@ impl Client {
         let id = SubscriptionId(self.serial);
         let known = self.subscriptions.values().any(|other| *other == channel);
         self.subscriptions.insert(id, channel.clone());
-        if !known && !is_pattern(&channel) && self.state == State::Authenticated {
-            self.with_protocol(|protocol, cx| protocol.subscribe(cx, &channel));
-            self.pump();
+        if !known && !is_pattern(&channel) {
+            self.in_courses(|client| {
+                client.course.awaited.insert(channel.clone());
+                client.with_protocol(|protocol, cx| protocol.subscribe(cx, &channel));
+            });
         }
         id
     }
@@ -279,9 +287,11 @@ impl Client {
             return false;
         };
         let wanted = self.subscriptions.values().any(|other| *other == channel);
-        if !wanted && !is_pattern(&channel) && self.state == State::Authenticated {
-            self.with_protocol(|protocol, cx| protocol.unsubscribe(cx, &channel));
-            self.pump();
+        if !wanted && !is_pattern(&channel) {
+            self.in_courses(|client| {
+                client.course.awaited.remove(&channel);
+                client.with_protocol(|protocol, cx| protocol.unsubscribe(cx, &channel));
+            });
         }
         true
     }
@@ -658,6 +668,18 @@ impl Client {
         }
     }
 
+    /// Does something to the course, and to what will take its place, as far as
+    /// they are in.
+    fn in_courses(&mut self, work: impl Fn(&mut Self)) {
+        if self.state == State::Authenticated {
+            work(self);
+            if self.next.as_ref().is_some_and(|next| next.ready) {
+                self.with_next(work);
+            }
+            self.pump();
+        }
+    }
+
     /// Does something to `next`, as if it were the course; and lets it be that
     /// once it can do all that the course does.
     fn with_next(&mut self, work: impl FnOnce(&mut Self)) {
@@ -669,13 +691,12 @@ impl Client {
         let Some(old) = self.aside.take() else {
             return;
         };
-        let Course {
-            phase,
-            ready,
-            heard,
-            ..
-        } = self.course;
-        if matches!(phase, Phase::Idle) {
+        let next = &self.course;
+        let complete = match next.confirms {
+            true => next.awaited.is_empty(),
+            false => next.heard || self.subscriptions.is_empty(),
+        };
+        if matches!(next.phase, Phase::Idle) {
             // It failed; the course lives on, and there is another try.
             self.course = old;
             let random = u64::from_le_bytes(self.entropy.bytes());
@@ -683,7 +704,7 @@ impl Client {
             let wait = backoff.and_then(|backoff| backoff.wait(self.failures, random));
             self.failures = self.failures.saturating_add(1);
             self.renew = wait.map_or(Tick::MAX, |wait| self.clock + wait);
-        } else if ready && (heard || self.subscriptions.is_empty()) {
+        } else if next.ready && complete {
             let new = core::mem::replace(&mut self.course, old);
             self.detach(CloseCode::NORMAL, "");
             self.course = new;
@@ -779,10 +800,15 @@ impl Client {
             Act::Unreadable(words) => self
                 .outputs
                 .push_back(Output::Event(Event::Unreadable(words))),
-            Act::Subscribed(channel) => self
-                .outputs
-                .push_back(Output::Event(Event::Subscribed(channel))),
+            Act::Subscribed(channel) => {
+                self.course.confirms = true;
+                self.course.awaited.remove(&channel);
+                self.outputs
+                    .push_back(Output::Event(Event::Subscribed(channel)));
+            }
             Act::Refused(channel, words) => {
+                self.course.confirms = true;
+                self.course.awaited.remove(&channel);
                 let event = Event::SubscriptionRefused(channel, words);
                 self.outputs.push_back(Output::Event(event));
             }
@@ -854,6 +880,7 @@ impl Client {
         let channels = self.subscriptions.values();
         let channels = channels.filter(|channel| !is_pattern(channel));
         let channels: BTreeSet<_> = channels.cloned().collect();
+        self.course.awaited.clone_from(&channels);
         for channel in channels {
             self.with_protocol(|protocol, cx| protocol.subscribe(cx, &channel));
         }
@@ -1121,6 +1148,8 @@ impl Client {
         self.course.deadline = Tick::MAX;
         self.course.ready = false;
         self.course.heard = false;
+        self.course.awaited.clear();
+        self.course.confirms = false;
         self.course.held.clear();
         if self.aside.is_none() {
             self.ping = Tick::MAX;

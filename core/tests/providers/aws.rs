@@ -72,6 +72,8 @@ fn events_are_routes() {
         E message event=error {"message":"Internal server error","connectionId":"c","requestId":"r"}
         S {"id":"<id>","sum":3}
         E answer {"id":"<id>","sum":3}
+        S {"id":"<id>","sum":4}
+        E message {"id":"<id>","sum":4}
         S {"action":"notice","a":1}
         E message event=notice {"action":"notice","a":1}
         S {"channel":"room","type":"said","a":1}

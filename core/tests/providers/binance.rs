@@ -188,6 +188,55 @@ fn a_connection_is_replaced_before_its_end() {
     assert_eq!(replaced, 2);
 }
 
+/// Not at the first message, but once all that was wanted is there; and what is
+/// wanted meanwhile is asked for by both.
+#[test]
+fn the_new_connection_takes_over_when_it_gives_everything() {
+    let mut world = open();
+    for n in 0..150 {
+        world.client.subscribe(world.now, format!("s{n}"));
+    }
+    world.pass(seconds(1));
+    world.say(r#"{"result":null,"id":1}"#);
+    world.say(r#"{"result":null,"id":2}"#);
+    world.say(r#"{"e":"serverShutdown","E":1}"#);
+    world.pass(seconds(0));
+    let old = world.server.take();
+    world.answer_dial();
+    world.pass(seconds(1));
+    world.events.clear();
+    world.received.clear();
+    world.say(r#"{"result":null,"id":1}"#);
+    world.say(r#"{"stream":"s0","data":{"e":"x"}}"#);
+    let new = std::mem::replace(&mut world.server, old);
+    // The old one is the client's still.
+    world.client.subscribe(world.now, "more");
+    world.pass(seconds(0));
+    world.run();
+    assert_eq!(
+        world.received,
+        [r#"{"method":"SUBSCRIBE","params":["more"],"id":3}"#]
+    );
+    assert!(world.closes.is_empty());
+    world.received.clear();
+    world.server = new;
+    world.say(r#"{"result":null,"id":2}"#);
+    world.events.clear();
+    world.play(
+        r#"
+        S {"result":null,"id":3}
+        E subscribed more
+        S {"stream":"more","data":{"e":"x"}}
+        E message channel=more event=x {"e":"x"}
+        "#,
+    );
+    world
+        .client
+        .request(world.now, None, "LIST_SUBSCRIPTIONS", None, None);
+    world.pass(seconds(2));
+    world.play(r#"C {"method":"LIST_SUBSCRIPTIONS","id":4}"#);
+}
+
 /// Five in a second, pongs counted, or the server cuts the line.
 #[test]
 fn no_more_goes_than_the_server_takes() {

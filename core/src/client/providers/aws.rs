@@ -3,6 +3,7 @@
 //! Who may connect is decided on the upgrade, so who is connected is in. There
 //! are no channels: subscriptions are ours alone.
 
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::{String, ToString as _};
 use alloc::sync::Arc;
@@ -30,8 +31,11 @@ const IDLE: Duration = Duration::from_secs(9 * 60);
 /// And after two hours in any case.
 const LIFE: Duration = Duration::from_secs(115 * 60);
 
-#[derive(Debug)]
-pub(super) struct Aws;
+#[derive(Debug, Default)]
+pub(super) struct Aws {
+    /// Requests without an answer so far.
+    running: BTreeSet<RequestId>,
+}
 
 #[derive(Deserialize)]
 struct Fields<'a> {
@@ -74,6 +78,7 @@ impl Protocol for Aws {
     }
 
     fn opened(&mut self, cx: &mut Cx<'_>, _: Option<&str>) {
+        self.running.clear();
         if let Some(message) = shared::first_message(cx) {
             cx.send(message);
         }
@@ -91,9 +96,10 @@ impl Protocol for Aws {
         };
         let text = |part: Option<&RawValue>| part.and_then(|part| json.part(part).to_text());
         let request = text(fields.id).and_then(|id| id.parse().ok());
+        let request = request.map(RequestId).filter(|id| self.running.remove(id));
         let failed = fields.connection_id.is_some() && fields.request_id.is_some();
         if let Some(request) = request {
-            return cx.answered(RequestId(request), Ok(json.clone()));
+            return cx.answered(request, Ok(json.clone()));
         }
         let event = if failed && fields.message.is_some() {
             Some("error".to_string())
@@ -121,12 +127,17 @@ impl Protocol for Aws {
             } => Message::text(body(channel.as_deref(), name, data.as_ref(), answer)),
         };
         if message.len() <= MESSAGE {
+            self.running.extend(answer);
             return cx.send(message);
         }
         match answer {
             Some(id) => cx.answered(id, Err("a message has 128 KiB at most".into())),
             None => cx.dropped(),
         }
+    }
+
+    fn forget(&mut self, id: RequestId) {
+        self.running.remove(&id);
     }
 
     /// A route need not answer, so nothing is expected.

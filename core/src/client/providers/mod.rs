@@ -121,7 +121,7 @@ impl Provider {
             Self::SignalR => Box::new(signalr::SignalR::default()),
             Self::GraphqlTransportWs => Box::new(graphql::Graphql::transport()),
             Self::GraphqlWs => Box::new(graphql::Graphql::legacy()),
-            Self::AwsApiGateway => Box::new(aws::Aws),
+            Self::AwsApiGateway => Box::new(aws::Aws::default()),
             Self::Binance => Box::new(binance::Binance::default()),
             Self::Echo => Box::new(echo::Echo),
         }
