@@ -4,6 +4,8 @@
 //! key, and each channel from its last serial; what was published and not
 //! acknowledged is not said again, and rules the first out.
 
+mod items;
+
 use alloc::borrow::{Cow, ToOwned as _};
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -12,8 +14,6 @@ use alloc::vec::Vec;
 use core::mem;
 use core::time::Duration;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -28,6 +28,7 @@ use super::super::{
     Verdict,
 };
 use super::shared;
+use items::{message_of, presence_of};
 
 const PARAMETERS: [(&str, &str); 3] = [("format", "json"), ("heartbeats", "true"), ("v", "6")];
 
@@ -464,65 +465,4 @@ impl Protocol for Ably {
             _ => usual,
         }
     }
-}
-
-fn message_of(channel: &str, item: Json) -> Incoming {
-    #[derive(Deserialize)]
-    struct Item {
-        name: Option<String>,
-        data: Option<Json>,
-        encoding: Option<String>,
-    }
-    let channel = Some(Utf8Bytes::from(channel));
-    let Ok(Item {
-        name,
-        data,
-        encoding,
-    }) = item.to()
-    else {
-        return Incoming::new(channel, None, Payload::Json(item));
-    };
-    let data = data.unwrap_or(Json::NULL);
-    let data = match encoding {
-        None => Payload::Json(data),
-        Some(encoding) => decode(data, &encoding).unwrap_or(Payload::Json(item)),
-    };
-    Incoming::new(channel, name.map(Utf8Bytes::from), data)
-}
-
-/// Undoes what was done to the data, the last of it first; `None` where that
-/// cannot be done here, as with an encryption.
-fn decode(data: Json, encoding: &str) -> Option<Payload> {
-    let mut data = Payload::Json(data);
-    for step in encoding.rsplit('/') {
-        data = match (step, &data) {
-            ("json", Payload::Json(json)) => Payload::Json(Json::parse(json.to_text()?).ok()?),
-            ("base64", Payload::Json(json)) => {
-                let bytes = BASE64_STANDARD.decode(json.to_text()?).ok()?;
-                Payload::Message(Message::binary(bytes))
-            }
-            ("utf-8", Payload::Message(message)) => {
-                let text = core::str::from_utf8(message.as_bytes()).ok()?;
-                Payload::Json(Json::string(text))
-            }
-            _ => return None,
-        };
-    }
-    Some(data)
-}
-
-fn presence_of(channel: &str, item: Json) -> Incoming {
-    #[derive(Deserialize)]
-    struct Item {
-        action: usize,
-    }
-    let names = ["absent", "present", "enter", "leave", "update"];
-    let action = item.to::<Item>().map_or(0, |item| item.action);
-    let event = names.get(action).map(|name| format!("presence:{name}"));
-    let event = event.unwrap_or_else(|| "presence".to_owned());
-    Incoming::new(
-        Some(channel.into()),
-        Some(event.into()),
-        Payload::Json(item),
-    )
 }
