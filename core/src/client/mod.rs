@@ -3,7 +3,7 @@
 //!
 //! `config` holds the options, `backoff` the waits, `verdict` what to do about
 //! an end, `queue` what waits to be said, `protocol` what a provider is, and
-//! `providers` one file for each of them. The machine itself is in `machine`.
+//! `providers` one file for each of them. The machine itself is `machine`.
 
 mod backoff;
 mod config;
