@@ -7,6 +7,7 @@
 
 mod backoff;
 mod config;
+mod desk;
 mod machine;
 mod protocol;
 mod providers;
@@ -26,6 +27,7 @@ use crate::websocket::ClientError;
 
 pub use backoff::{Backoff, Jitter};
 pub use config::{Auth, ClientConfig, DEFAULT_TEMPLATE, Ping, QueueConfig, Secret};
+pub use desk::{ConnectError, Desk};
 pub use machine::Client;
 pub use providers::{Provider, SmartSocket, pusher_proof};
 pub use queue::Priority;
