@@ -61,6 +61,8 @@ impl World {
         let now = Tick::ZERO;
         let mut config = ClientConfig::new("ws://example.com/a/b");
         config.token = Some(Secret::from("SECRET"));
+        // Full after the first rounds: what waits is no leak.
+        config.queue.max_messages = 2;
         let seed = Seed::new([1; 32]);
         let client = Client::new(provider, config, seed, now, 1_700_000_000_000);
         let mut world = Self {
