@@ -167,7 +167,7 @@ fn a_client_survives_its_server() {
     }));
     let mut states = Vec::new();
     while let Ok(event) = events.try_recv() {
-        if let Event::State(state) = *event {
+        if let Event::State(state) = event {
             states.push(state);
         }
     }

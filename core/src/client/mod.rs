@@ -144,7 +144,7 @@ pub enum Output {
 }
 
 /// Something for the application.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Event {
     /// The state is another one (PO-18).
     State(State),

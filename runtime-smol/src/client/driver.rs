@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use async_io::Timer;
 use futures_io::{AsyncRead as _, AsyncWrite as _};
 use smartsocket_core::Fault;
-use smartsocket_core::client::{LineId, Output, Secret, State};
+use smartsocket_core::client::{LineId, Output, Secret};
 
 use crate::connect::{dial, fault};
 use crate::stream::Stream;
@@ -63,9 +63,13 @@ impl Driver {
 
     /// Does what the machine wants; whether it wanted anything.
     fn obey(&mut self) -> bool {
-        let outputs = self.shared.lock().outputs();
-        let any = !outputs.is_empty();
-        for output in outputs {
+        let mut any = false;
+        loop {
+            let output = self.shared.lock().desk.poll_output();
+            let Some(output) = output else {
+                return any;
+            };
+            any = true;
             match output {
                 Output::Dial(place) => {
                     let dialing = Box::pin(dial(place.host, place.port));
@@ -87,7 +91,6 @@ impl Driver {
                 Output::Authorize { .. } | Output::Event(_) => {}
             }
         }
-        any
     }
 
     fn with(&mut self, id: LineId, work: impl FnOnce(&mut Line)) {
@@ -119,9 +122,9 @@ impl Driver {
                         eof: false,
                         shutdown: false,
                     });
-                    inner.machine.handle_dialed(now, id);
+                    inner.desk.client.handle_dialed(now, id);
                 }
-                Err(error) => inner.machine.handle_dial_failed(now, id, fault(&error)),
+                Err(error) => inner.desk.handle_dial_failed(now, id, fault(&error)),
             }
         }
         any
@@ -136,7 +139,7 @@ impl Driver {
         };
         self.token = None;
         let now = self.shared.now();
-        self.shared.lock().machine.handle_token(now, token);
+        self.shared.lock().desk.client.handle_token(now, token);
         true
     }
 
@@ -153,11 +156,11 @@ impl Driver {
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {
         let now = self.shared.now();
         let mut inner = self.shared.lock();
-        let Some(due) = inner.machine.next_timeout() else {
+        let Some(due) = inner.desk.client.next_timeout() else {
             return false;
         };
         if due <= now {
-            inner.machine.handle_timeout(now);
+            inner.desk.client.handle_timeout(now);
             return true;
         }
         drop(inner);
@@ -177,7 +180,7 @@ impl Line {
             let unsent = {
                 let mut slices = [IoSlice::new(&[]); MAX_SLICES];
                 let mut count = 0;
-                for (slice, bytes) in slices.iter_mut().zip(inner.machine.unsent(self.id)) {
+                for (slice, bytes) in slices.iter_mut().zip(inner.desk.client.unsent(self.id)) {
                     *slice = IoSlice::new(bytes);
                     count += 1;
                 }
@@ -198,14 +201,14 @@ impl Line {
                 }
                 Some(Poll::Pending) => return any,
                 Some(Poll::Ready(Ok(n))) if n > 0 => {
-                    inner.machine.transmitted(now, self.id, n);
+                    inner.desk.client.transmitted(now, self.id, n);
                     any = true;
                 }
                 Some(Poll::Ready(Err(error))) if error.kind() == io::ErrorKind::Interrupted => {}
                 Some(Poll::Ready(Ok(_))) => {
                     self.writes = false;
                     let fault = Fault::from(io::Error::from(io::ErrorKind::WriteZero));
-                    inner.machine.handle_fault(now, self.id, fault);
+                    inner.desk.client.handle_fault(now, self.id, fault);
                     any = true;
                 }
                 Some(Poll::Ready(Err(error))) => {
@@ -213,7 +216,10 @@ impl Line {
                     // The peer may have said why before it went: that is read
                     // first, unless nothing can be read any more.
                     if self.eof || self.paused {
-                        inner.machine.handle_fault(now, self.id, Fault::from(error));
+                        inner
+                            .desk
+                            .client
+                            .handle_fault(now, self.id, Fault::from(error));
                     }
                     any = true;
                 }
@@ -235,13 +241,19 @@ impl Line {
         match read {
             Ok(0) => {
                 self.eof = true;
-                inner.machine.handle_eof(now, self.id);
+                inner.desk.client.handle_eof(now, self.id);
             }
-            Ok(n) => inner.machine.handle_bytes(now, self.id, &mut buffer[..n]),
+            Ok(n) => inner
+                .desk
+                .client
+                .handle_bytes(now, self.id, &mut buffer[..n]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => {
                 self.eof = true;
-                inner.machine.handle_fault(now, self.id, Fault::from(error));
+                inner
+                    .desk
+                    .client
+                    .handle_fault(now, self.id, Fault::from(error));
             }
         }
         true
@@ -266,13 +278,9 @@ impl Future for Driver {
             if any {
                 continue;
             }
-            let mut inner = this.shared.lock();
-            if this.lines.is_empty() && this.dialing.is_empty() {
-                inner.ended();
-                let rests = matches!(inner.machine.state(), State::Disconnected | State::Error);
-                if inner.left && rests {
-                    return Poll::Ready(());
-                }
+            let inner = this.shared.lock();
+            if inner.left && inner.desk.is_over() {
+                return Poll::Ready(());
             }
             return Poll::Pending;
         }

@@ -1,15 +1,15 @@
 //! The handle, and what it shares with the driver.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
-use async_channel::{Receiver, Sender};
+use async_channel::Receiver;
 use smartsocket_core::client::{
-    AckTicket, Client as Machine, ClientStats, Event, Incoming, Priority, Provider, RequestError,
-    RequestId, State, SubscriptionId,
+    AckTicket, Client as Machine, ClientStats, ConnectError, Desk, Event, Incoming, Priority,
+    Provider, RequestError, State,
 };
 use smartsocket_core::{CloseCode, IntoJson, Json, JsonError, Message, Tick, Utf8Bytes};
 
@@ -43,44 +43,11 @@ pub(super) struct Shared {
 
 #[derive(Debug)]
 pub(super) struct Inner {
-    pub(super) machine: Machine,
+    pub(super) desk: Desk,
     pub(super) driver: Option<Waker>,
     /// No handle is left.
     pub(super) left: bool,
-    subscribers: BTreeMap<SubscriptionId, Subscriber>,
-    requests: BTreeMap<RequestId, Sender<Result<Json, RequestError>>>,
-    connecting: Vec<Sender<Result<(), ConnectError>>>,
-    disconnecting: Vec<Sender<()>>,
-    listeners: Vec<Sender<Arc<Event>>>,
 }
-
-#[derive(Debug)]
-struct Subscriber {
-    sender: Sender<Incoming>,
-    missed: u64,
-}
-
-/// Why [`Client::connect`] did not.
-#[derive(Clone, Debug)]
-pub struct ConnectError {
-    words: String,
-    again: bool,
-}
-
-impl ConnectError {
-    /// Whether the client goes on trying.
-    pub const fn will_retry(&self) -> bool {
-        self.again
-    }
-}
-
-impl fmt::Display for ConnectError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.words)
-    }
-}
-
-impl std::error::Error for ConnectError {}
 
 impl Client {
     /// A client of this provider at this URL; see [`ClientBuilder`].
@@ -104,23 +71,13 @@ impl Client {
     ///
     /// Dropping the future leaves the client connecting.
     pub async fn connect(&self) -> Result<(), ConnectError> {
-        let gone = || ConnectError {
-            words: "the driver is gone".into(),
-            again: false,
-        };
-        let wait = {
-            let mut inner = self.0.0.lock();
-            if inner.machine.state() == State::Authenticated {
-                return Ok(());
-            }
-            let (sender, wait) = async_channel::bounded(1);
-            inner.connecting.push(sender);
-            let now = self.0.0.now();
-            inner.machine.connect(now);
-            inner.wake();
-            wait
-        };
-        wait.recv().await.unwrap_or_else(|_| Err(gone()))
+        let (sender, wait) = async_channel::bounded(1);
+        self.0.0.command(|desk, now| {
+            desk.connect(now, move |result| _ = sender.try_send(result));
+        });
+        wait.recv()
+            .await
+            .unwrap_or_else(|_| Err(ConnectError::gone()))
     }
 
     /// Disconnects for good, and waits until that is done. What waits to be
@@ -132,14 +89,9 @@ impl Client {
     /// The same, with a close code and a reason (PO-24).
     pub async fn disconnect_with(&self, code: CloseCode, reason: &str) {
         let (sender, wait) = async_channel::bounded(1);
-        self.0
-            .0
-            .command(|machine, now| machine.disconnect(now, code, reason));
-        {
-            let mut inner = self.0.0.lock();
-            inner.disconnecting.push(sender);
-            inner.wake();
-        }
+        self.0.0.command(|desk, now| {
+            desk.disconnect(now, code, reason, move || _ = sender.try_send(()));
+        });
         let _ = wait.recv().await;
     }
 
@@ -149,25 +101,29 @@ impl Client {
     pub fn subscribe(&self, channel: impl Into<Utf8Bytes>) -> Subscription {
         let shared = &self.0.0;
         let (sender, messages) = async_channel::bounded(shared.buffer);
-        let mut inner = shared.lock();
-        let id = inner.machine.subscribe(shared.now(), channel);
-        inner
-            .subscribers
-            .insert(id, Subscriber { sender, missed: 0 });
-        inner.wake();
+        let missed = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&missed);
+        let hear = move |incoming: &Incoming| {
+            if let Ok(Some(_)) = sender.force_send(incoming.clone()) {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        let id = shared.command(|desk, now| desk.subscribe(now, channel, hear));
         Subscription {
             id,
             messages: Box::pin(messages),
+            missed,
             shared: Arc::downgrade(shared),
         }
     }
 
     /// What happens: states, attempts, endings with their cause. Of who does
     /// not take them, the oldest are dropped.
-    pub fn events(&self) -> Receiver<Arc<Event>> {
+    pub fn events(&self) -> Receiver<Event> {
         let (sender, receiver) = async_channel::bounded(EVENTS);
-        let mut inner = self.0.0.lock();
-        inner.listeners.push(sender);
+        self.0.0.command(|desk, _| {
+            desk.listen(move |event| sender.force_send(event.clone()).is_ok());
+        });
         receiver
     }
 
@@ -176,7 +132,7 @@ impl Client {
         let message = message.into();
         self.0
             .0
-            .command(|machine, now| machine.send(now, message, Priority::Normal));
+            .command(|desk, now| desk.client.send(now, message, Priority::Normal));
     }
 
     /// Sends an event, now or once there is a connection.
@@ -203,8 +159,9 @@ impl Client {
     ) -> Result<(), JsonError> {
         let data = data.into_json()?;
         let channel = channel.map(Utf8Bytes::from);
-        self.0.0.command(|machine, now| {
-            machine.publish(now, channel, Utf8Bytes::from(event), data, priority);
+        self.0.0.command(|desk, now| {
+            desk.client
+                .publish(now, channel, Utf8Bytes::from(event), data, priority);
         });
         Ok(())
     }
@@ -230,17 +187,11 @@ impl Client {
         let refused = |error: JsonError| RequestError::Refused(error.to_string().into());
         let data = data.into_json().map_err(refused)?;
         let channel = channel.map(Utf8Bytes::from);
-        let answer = {
-            let shared = &self.0.0;
-            let mut inner = shared.lock();
-            let event = Utf8Bytes::from(event);
-            let now = shared.now();
-            let id = inner.machine.request(now, channel, event, data, timeout);
-            let (sender, answer) = async_channel::bounded(1);
-            inner.requests.insert(id, sender);
-            inner.wake();
-            answer
-        };
+        let (sender, answer) = async_channel::bounded(1);
+        self.0.0.command(|desk, now| {
+            let then = move |answer| _ = sender.try_send(answer);
+            desk.request(now, channel, event, data, timeout, then);
+        });
         answer
             .recv()
             .await
@@ -256,29 +207,29 @@ impl Client {
         let data = data.into_json()?.unwrap_or(Json::NULL);
         self.0
             .0
-            .command(|machine, now| machine.acknowledge(now, ticket, &data));
+            .command(|desk, now| desk.client.acknowledge(now, ticket, &data));
         Ok(())
     }
 
     /// The device sleeps: no pings and no attempts until
     /// [`resume`](Self::resume) (PO-69).
     pub fn suspend(&self) {
-        self.0.0.command(Machine::suspend);
+        self.0.0.command(|desk, now| desk.client.suspend(now));
     }
 
     /// The opposite; a lost connection is dialed at once.
     pub fn resume(&self) {
-        self.0.0.command(Machine::resume);
+        self.0.0.command(|desk, now| desk.client.resume(now));
     }
 
     /// Where it stands.
     pub fn state(&self) -> State {
-        self.0.0.lock().machine.state()
+        self.0.0.lock().desk.client.state()
     }
 
     /// Figures so far.
     pub fn stats(&self) -> ClientStats {
-        self.0.0.lock().machine.stats()
+        self.0.0.lock().desk.client.stats()
     }
 }
 
@@ -295,25 +246,20 @@ impl Drop for Handle {
         let mut inner = self.0.lock();
         inner.left = true;
         let now = self.0.now();
-        inner.machine.disconnect(now, CloseCode::NORMAL, "");
+        inner.desk.client.disconnect(now, CloseCode::NORMAL, "");
         inner.wake();
     }
 }
 
 impl Shared {
-    pub(super) fn new(machine: Machine, clock: Clock, buffer: usize) -> Self {
+    pub(super) fn new(client: Machine, clock: Clock, buffer: usize) -> Self {
         Self {
             clock,
             buffer,
             inner: Mutex::new(Inner {
-                machine,
+                desk: Desk::new(client),
                 driver: None,
                 left: false,
-                subscribers: BTreeMap::new(),
-                requests: BTreeMap::new(),
-                connecting: Vec::new(),
-                disconnecting: Vec::new(),
-                listeners: Vec::new(),
             }),
         }
     }
@@ -331,22 +277,11 @@ impl Shared {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn command(&self, command: impl FnOnce(&mut Machine, Tick)) {
+    pub(super) fn command<T>(&self, command: impl FnOnce(&mut Desk, Tick) -> T) -> T {
         let mut inner = self.lock();
-        command(&mut inner.machine, self.now());
+        let done = command(&mut inner.desk, self.now());
         inner.wake();
-    }
-
-    pub(super) fn unsubscribe(&self, id: SubscriptionId) {
-        let mut inner = self.lock();
-        inner.subscribers.remove(&id);
-        inner.machine.unsubscribe(self.now(), id);
-        inner.wake();
-    }
-
-    pub(super) fn missed(&self, id: SubscriptionId) -> u64 {
-        let inner = self.lock();
-        inner.subscribers.get(&id).map_or(0, |it| it.missed)
+        done
     }
 }
 
@@ -355,75 +290,5 @@ impl Inner {
         if let Some(driver) = self.driver.take() {
             driver.wake();
         }
-    }
-
-    /// Hands an event to those who wait for it.
-    pub(super) fn tell(&mut self, event: Event) {
-        match &event {
-            Event::Message(incoming) => {
-                for id in &incoming.subscriptions {
-                    if let Some(subscriber) = self.subscribers.get_mut(id)
-                        && let Ok(Some(_)) = subscriber.sender.force_send(incoming.clone())
-                    {
-                        subscriber.missed += 1;
-                    }
-                }
-            }
-            Event::Answered(id, answer) => {
-                if let Some(waiting) = self.requests.remove(id) {
-                    let _ = waiting.try_send(answer.clone());
-                }
-            }
-            Event::State(State::Authenticated) => {
-                for waiting in self.connecting.drain(..) {
-                    let _ = waiting.try_send(Ok(()));
-                }
-            }
-            Event::State(State::Disconnected | State::Error) => self.fail("disconnected", false),
-            Event::Ended(ending, verdict) => {
-                use smartsocket_core::client::Verdict;
-                let again = !matches!(verdict, Verdict::Stay | Verdict::Fatal);
-                self.fail(&ending.to_string(), again);
-            }
-            Event::State(_)
-            | Event::Reconnecting { .. }
-            | Event::Subscribed(_)
-            | Event::SubscriptionRefused(..)
-            | Event::Unreadable(_)
-            | Event::Dropped(_) => {}
-        }
-        if !self.listeners.is_empty() {
-            let event = Arc::new(event);
-            self.listeners
-                .retain(|listener| listener.force_send(Arc::clone(&event)).is_ok());
-        }
-    }
-
-    fn fail(&mut self, words: &str, again: bool) {
-        for waiting in self.connecting.drain(..) {
-            let words = words.to_owned();
-            let _ = waiting.try_send(Err(ConnectError { words, again }));
-        }
-    }
-
-    /// All lines are gone: who waits for the end has it.
-    pub(super) fn ended(&mut self) {
-        if matches!(self.machine.state(), State::Disconnected | State::Error) {
-            self.disconnecting.clear();
-        }
-    }
-
-    /// Queued outputs, events told.
-    pub(super) fn outputs(&mut self) -> VecDeque<smartsocket_core::client::Output> {
-        use smartsocket_core::client::Output;
-        let mut outputs = VecDeque::new();
-        while let Some(output) = self.machine.poll_output() {
-            if let Output::Event(event) = output {
-                self.tell(event);
-            } else {
-                outputs.push_back(output);
-            }
-        }
-        outputs
     }
 }

@@ -26,10 +26,10 @@ mod subscription;
 
 pub use builder::ClientBuilder;
 pub use driver::Driver;
-pub use handle::{Client, ConnectError};
+pub use handle::Client;
 pub use smartsocket_core::client::{
-    AckTicket, Auth, Backoff, ClientConfig, ClientStats, ConfigError, Ending, Event, Incoming,
-    Jitter, Payload, Ping, Priority, Provider, QueueConfig, RequestError, Secret, SmartSocket,
-    State, Verdict,
+    AckTicket, Auth, Backoff, ClientConfig, ClientStats, ConfigError, ConnectError, Ending, Event,
+    Incoming, Jitter, Payload, Ping, Priority, Provider, QueueConfig, RequestError, Secret,
+    SmartSocket, State, Verdict,
 };
 pub use subscription::Subscription;

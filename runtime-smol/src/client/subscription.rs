@@ -1,7 +1,8 @@
 //! Messages of a channel, as a stream.
 
 use std::pin::Pin;
-use std::sync::Weak;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
 use async_channel::Receiver;
@@ -20,6 +21,7 @@ use super::handle::Shared;
 pub struct Subscription {
     pub(super) id: SubscriptionId,
     pub(super) messages: Pin<Box<Receiver<Incoming>>>,
+    pub(super) missed: Arc<AtomicU64>,
     pub(super) shared: Weak<Shared>,
 }
 
@@ -40,9 +42,7 @@ impl Subscription {
 
     /// How many messages were dropped since nobody took them.
     pub fn missed(&self) -> u64 {
-        self.shared
-            .upgrade()
-            .map_or(0, |shared| shared.missed(self.id))
+        self.missed.load(Ordering::Relaxed)
     }
 }
 
@@ -57,7 +57,7 @@ impl Stream for Subscription {
 impl Drop for Subscription {
     fn drop(&mut self) {
         if let Some(shared) = self.shared.upgrade() {
-            shared.unsubscribe(self.id);
+            shared.command(|desk, now| desk.unsubscribe(now, self.id));
         }
     }
 }
