@@ -8,7 +8,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use smartsocket_core::http::{UpgradeRequest, Url};
+use smartsocket_core::http::UpgradeRequest;
 use smartsocket_core::websocket::{Accept, ClientError};
 use smartsocket_core::{Config, Fault, WebSocket as Machine};
 
@@ -124,7 +124,7 @@ impl Connect {
             Some(path) => UnixStream::connect(path)
                 .map(Stream::from)
                 .map_err(|error| Fault::from(&error)),
-            None => dial(&url, until),
+            None => dial(url.host(), url.port(), until),
         };
         let stream = dialed.map_err(failed)?;
         let clock = Clock::start();
@@ -175,9 +175,9 @@ fn left(until: Instant) -> Duration {
 }
 
 /// Tries the host's addresses in turn.
-fn dial(url: &Url, until: Instant) -> Result<Stream, Fault> {
-    let addresses = interleave(resolve(url.host(), url.port(), until)?);
-    let mut last = Fault::NotFound(url.host().to_owned());
+pub(crate) fn dial(host: &str, port: u16, until: Instant) -> Result<Stream, Fault> {
+    let addresses = interleave(resolve(host, port, until)?);
+    let mut last = Fault::NotFound(host.to_owned());
     let count = addresses.len();
     for (index, address) in addresses.into_iter().enumerate() {
         let share = left(until) / u32::try_from(count - index).unwrap_or(u32::MAX);

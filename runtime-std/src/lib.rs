@@ -29,6 +29,7 @@
 #![forbid(unsafe_code)]
 
 mod accept;
+pub mod client;
 mod clock;
 mod connect;
 mod link;

@@ -182,8 +182,9 @@ impl Desk {
 
     /// A stream could not be opened: it needs no [`Output::Close`].
     pub fn handle_dial_failed(&mut self, now: Tick, line: super::LineId, fault: crate::Fault) {
-        self.lines -= 1;
-        self.client.handle_dial_failed(now, line, fault);
+        if self.client.handle_dial_failed(now, line, fault) {
+            self.lines -= 1;
+        }
     }
 
     fn tell(&mut self, event: &Event) {

@@ -114,15 +114,16 @@ impl Driver {
             let mut inner = self.shared.lock();
             match dialed {
                 Ok(stream) => {
-                    self.lines.push(Line {
-                        id,
-                        stream,
-                        writes: false,
-                        paused: false,
-                        eof: false,
-                        shutdown: false,
-                    });
-                    inner.desk.client.handle_dialed(now, id);
+                    if inner.desk.client.handle_dialed(now, id) {
+                        self.lines.push(Line {
+                            id,
+                            stream,
+                            writes: false,
+                            paused: false,
+                            eof: false,
+                            shutdown: false,
+                        });
+                    }
                 }
                 Err(error) => inner.desk.handle_dial_failed(now, id, fault(&error)),
             }

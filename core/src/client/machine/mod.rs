@@ -321,20 +321,25 @@ impl Client {
     }
 
     /// The stream that [`Output::Dial`] asked for is there.
-    pub fn handle_dialed(&mut self, now: Tick, line: LineId) {
+    /// Whether it is wanted: otherwise drop it.
+    pub fn handle_dialed(&mut self, now: Tick, line: LineId) -> bool {
         let now = self.tick(now);
         self.where_phase(Phase::Dialing(line), |client| client.dialed(now, line));
         self.pump();
+        self.lines.iter().any(|known| known.id == line)
     }
 
-    /// It could not be had.
-    pub fn handle_dial_failed(&mut self, now: Tick, line: LineId, fault: Fault) {
+    /// It could not be had. Whether anybody still wanted it.
+    pub fn handle_dial_failed(&mut self, now: Tick, line: LineId, fault: Fault) -> bool {
         self.tick(now);
+        let mut wanted = false;
         self.where_phase(Phase::Dialing(line), |client| {
+            wanted = true;
             let ending = Ending::Dial(fault);
             let verdict = client.course.protocol.verdict(&ending);
             client.ended(ending, verdict);
         });
+        wanted
     }
 
     /// Bytes came; see [`WebSocket::handle_bytes`].
