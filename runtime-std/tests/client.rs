@@ -1,7 +1,7 @@
 //! The client that stays connected, on threads, against a server of this crate
 //! that dies and comes back.
 
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::wildcard_enum_match_arm)]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
