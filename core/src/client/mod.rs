@@ -8,6 +8,7 @@
 mod backoff;
 mod config;
 mod desk;
+pub mod form;
 mod machine;
 mod protocol;
 mod providers;
