@@ -326,9 +326,10 @@ pub fn read(form: &Json) -> Result<(Provider, ClientConfig), Vec<Problem>> {
         .unwrap_or_default();
     // A message that is no JSON has no type: it goes and comes as it is.
     let plain = matches!(text("messageFormat"), Some("text" | "binary"));
-    let provider = match provider {
-        Provider::Custom if plain => Provider::Echo,
-        provider => provider,
+    let provider = if plain && matches!(provider, Provider::Custom) {
+        Provider::Echo
+    } else {
+        provider
     };
     let mut config = ClientConfig::new(text("url").unwrap_or_default());
     config.token = token.map(Secret::from);
