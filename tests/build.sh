@@ -2,9 +2,10 @@
 # Build the programs that the conformance and interop tests run, and copy them
 # to one place. Prints that place.
 #
-#   build.sh [--zlib-rs] smol|std|program ...
+#   build.sh [--zlib-rs] smol|std|chat|program ...
 #
 #   smol, std   the examples `echo` and `echo_client`: {smol,std}-{echo,echo_client}
+#   chat        the example `chat` of the runtime on threads: std-chat
 #   program     `smartsocket`
 #
 # TEST_PROFILE (default: ci, see Cargo.toml) is the cargo profile.
@@ -41,6 +42,7 @@ for message in map(json.loads, sys.stdin):
 for what; do
     case $what in
     smol | std) build "$what-" -p "smartsocket-$what" --example echo --example echo_client ;;
+    chat) build std- -p smartsocket-std --example chat ;;
     program) build '' -p smartsocket --bin smartsocket ;;
     *) sed -n 's/^#   //p' "$0" >&2; exit 2 ;;
     esac

@@ -2,7 +2,7 @@
 # The client for browsers and Node and the console (core/web), in Node and in headless
 # Chromium, against `smartsocket serve` and against servers made for the purpose.
 #
-# TEST_BIN names a directory with smartsocket, to test this instead of building. Logs are in
+# TEST_BIN names a directory with smartsocket and std-chat, to test these instead of building. Logs are in
 # tests/.cache/browser.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -10,7 +10,7 @@ out=$here/../.cache/browser
 mkdir -p "$out"
 
 if [ -z "${TEST_BIN:-}" ]; then
-    TEST_BIN=$("$here/../build.sh" program)
+    TEST_BIN=$("$here/../build.sh" program chat)
 fi
 
 "$TEST_BIN/smartsocket" serve --host 127.0.0.1 --port 0 >"$out/serve.log" 2>&1 </dev/null &
@@ -30,7 +30,8 @@ if [ -z "$SMARTSOCKET_URL" ]; then
 fi
 
 SMARTSOCKET_BIN=$TEST_BIN/smartsocket
-export SMARTSOCKET_BIN
+SMARTSOCKET_STD=$TEST_BIN/std-chat
+export SMARTSOCKET_BIN SMARTSOCKET_STD
 cd "$here"
 status=0
 timeout 300 node --test --test-reporter=spec --test-reporter-destination=stdout \

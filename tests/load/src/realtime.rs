@@ -22,17 +22,13 @@ pub(crate) fn servers(args: &Args) -> Result<Vec<Server>, Box<dyn Error>> {
     };
     let mut all = vec![
         ours(BASE, "realtime-smol"),
-        Server {
-            // As many as it takes at a time, which the publisher is one of.
-            connections: 10_000,
-            ..Server::new(
-                "serve",
-                Source::Program,
-                None,
-                &["serve", "--port", "{port}"],
-                Speaks::Publishing,
-            )
-        },
+        Server::new(
+            "serve",
+            Source::Program,
+            None,
+            &["serve", "--port", "{port}", "--max-connections", "20000"],
+            Speaks::Publishing,
+        ),
         ours("std", "realtime-std"),
         Server::new(
             "socketioxide",

@@ -21,7 +21,7 @@ export const smartsocket = {
     {
       id: 'cipher',
       label: 'Encryption',
-      options: [['either', 'as the key says'], ['aes-256-cbc'], ['aes-256-gcm'], ['exchange', 'by exchange, without a key']],
+      options: [['either', 'with the key, if any'], ['aes-256-cbc'], ['aes-256-gcm'], ['exchange', 'by exchange, without a key']],
       preset: facts.exchange && 'exchange',
     },
   ],
