@@ -339,6 +339,14 @@ impl World {
         if self.hub.unsent(id).next().is_none() {
             peer.wanted = false;
         }
+        // Who has come into a room in this very step may have spoken there.
+        for (id, member) in &mut self.model.members {
+            for room in self.hub.rooms_of(*id) {
+                if member.asked_in.contains(&*room.id) {
+                    member.enter(self.step, &room.id);
+                }
+            }
+        }
         peer.take(&bytes, &mut self.chance, &mut self.model);
         let said = bytes.iter().fold(bytes.len() as u64, |sum, b| {
             sum * 31 % 0xffff_fffb + u64::from(*b)
