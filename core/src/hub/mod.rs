@@ -16,6 +16,7 @@ mod ids;
 mod incoming;
 mod membership;
 mod opening;
+mod outbox;
 mod output;
 mod pace;
 mod publish;
