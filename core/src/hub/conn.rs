@@ -124,8 +124,6 @@ pub(super) struct Flags {
     pub(super) known: bool,
     /// The client was told that it is too fast, and has not been slower since.
     pub(super) warned: bool,
-    /// The same of an event that is limited.
-    pub(super) warned_of_event: bool,
     /// Somebody was refused for want of room and waits to hear of some.
     pub(super) awaited: bool,
 }

@@ -276,11 +276,12 @@ impl Hub {
             return;
         };
         // Who does not listen is told once, not once a message.
-        let warned = match event {
-            Some(_) => &mut conn.flags.warned_of_event,
-            None => &mut conn.flags.warned,
+        let route = &self.routes[usize::from(conn.route.unwrap_or_default())].route;
+        let tells = match &event {
+            Some(event) => conn.limits.events.tells(&route.event_rates, event),
+            None => !core::mem::replace(&mut conn.flags.warned, true),
         };
-        if core::mem::replace(warned, true) {
+        if !tells {
             return;
         }
         let busy = conn.turn.is_some();
@@ -362,12 +363,8 @@ impl Hub {
     ) -> Option<Duration> {
         let now = self.clock;
         let limits = &self.routes[usize::from(route)].route.event_rates;
-        let conn = self.conns.get_mut(id)?;
-        let limited = conn.limits.events.check(limits, now, name).err();
-        if limited.is_none() && limits.get(name).is_some() {
-            conn.flags.warned_of_event = false;
-        }
-        limited
+        let limiters = &mut self.conns.get_mut(id)?.limits.events;
+        limiters.check(limits, now, name).err()
     }
 
     /// Does what the broker decided.
