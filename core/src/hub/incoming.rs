@@ -7,6 +7,7 @@ use core::time::Duration;
 use crate::broker::Effect;
 use crate::code::CloseCode;
 use crate::dialect::{Dialect, Failure, Incoming, IncomingEvent, Outgoing};
+use crate::limit::RateLimit;
 use crate::message::{Message, Utf8Bytes};
 use crate::stats::DropCause;
 use crate::websocket::Violation;
@@ -17,7 +18,7 @@ use super::ids::ConnId;
 use super::opening::is_among;
 use super::output::{AckTicket, Answer, Identity, Incoming as IncomingStep, Step};
 use super::publish::Audience;
-use super::{Hub, Subject};
+use super::{Hub, SUBJECTS, Subject};
 
 /// Bytes a peer may send before it is authenticated.
 const EARLY: usize = 16 * 1024;
@@ -353,6 +354,21 @@ impl Hub {
             conn.flags.warned = false;
         }
         limited
+    }
+
+    /// Whether a subject may send, by a limit over its connections.
+    fn subject_limited(&mut self, subject: Subject, limit: &RateLimit) -> Option<Duration> {
+        let now = self.clock;
+        if self.subjects.len() >= self.sweep_at && !self.subjects.contains_key(&subject) {
+            // Those that have rested are forgotten: a walk for as many new.
+            let window = limit.window;
+            self.subjects
+                .retain(|_, state| state.asked + window + window > now);
+            self.sweep_at = (2 * self.subjects.len()).max(SUBJECTS);
+        }
+        let state = self.subjects.entry(subject).or_default();
+        state.asked = now;
+        state.limiter.check(limit, now, 1).err()
     }
 
     pub(super) fn event_limited(
