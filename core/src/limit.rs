@@ -300,7 +300,14 @@ impl<S: Into<String>> FromIterator<(S, RateLimit)> for EventLimits {
 /// What one connection has done lately of the events that are limited: no more
 /// states than there are limits, and none until it does one of them.
 #[derive(Debug, Default)]
-pub(crate) struct EventLimiters(Vec<Limiter>);
+pub(crate) struct EventLimiters(Vec<EventLimiter>);
+
+#[derive(Debug, Default)]
+struct EventLimiter {
+    limiter: Limiter,
+    /// The last was refused, and that is told.
+    told: bool,
+}
 
 impl EventLimiters {
     /// Lets an event pass, or tells how long to wait until it could.
@@ -315,9 +322,19 @@ impl EventLimiters {
         };
         if self.0.len() <= *index {
             self.0.reserve_exact(index + 1 - self.0.len());
-            self.0.resize_with(index + 1, Limiter::default);
+            self.0.resize_with(index + 1, EventLimiter::default);
         }
-        self.0[*index].check(limit, now, 1)
+        let of = &mut self.0[*index];
+        of.limiter.check(limit, now, 1)?;
+        of.told = false;
+        Ok(())
+    }
+
+    /// Whether to tell that an event was refused: once, until it passes again.
+    pub(crate) fn tells(&mut self, limits: &EventLimits, event: &str) -> bool {
+        let index = limits.0.get(event).map(|(index, _)| *index);
+        let of = index.and_then(|index| self.0.get_mut(index));
+        of.is_some_and(|of| !core::mem::replace(&mut of.told, true))
     }
 }
 

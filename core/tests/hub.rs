@@ -546,6 +546,32 @@ fn too_many_messages_are_dropped_and_told_once() {
     assert!(got[0].starts_with(r#"{"event":"__rate-limited__","data":{"message":"Too many requests, please slow down","retryAfter":"#));
 }
 
+/// Each limited event by itself, and again only after it has passed.
+#[test]
+fn events_that_come_too_often_are_told_once_each() {
+    let mut route = Route::smartsocket("/");
+    route.rate = None;
+    for event in ["a", "b"] {
+        let limit = smartsocket_core::RateLimit::new(1, Duration::from_secs(5));
+        route.event_rates.set(event, limit);
+    }
+    let mut world = World::new(vec![route]);
+    world.yes = true;
+    let id = world.connect("/");
+    for round in 0..2 {
+        for _ in 0..5 {
+            for event in ["a", "b", "free"] {
+                world.say(id, &format!(r#"{{"event":"{event}"}}"#));
+            }
+        }
+        let got = world.got(id);
+        assert_eq!(got.len(), 2, "{round}: {got:?}");
+        assert!(got.iter().all(|got| got.contains("ERR_RATE_002")));
+        world.pass(world.now + Duration::from_secs(11));
+        world.got(id);
+    }
+}
+
 #[test]
 fn the_application_is_told_who_is_too_fast_while_it_is_busy_afterwards() {
     let mut route = Route::smartsocket("/");

@@ -172,3 +172,28 @@ fn what_passes_the_application_goes_one_at_a_time() {
     assert_eq!(got.len(), 2);
     assert!(got[1] == "10 1 bytes", "{got:.60?}");
 }
+
+/// What there was room for stays, whatever else is said in the meantime.
+#[test]
+fn a_flood_of_what_did_not_ask_does_not_push_it_out() {
+    for overflow in [Overflow::DropOldest, Overflow::KeepLatest] {
+        let mut route = Route::smartsocket("/");
+        route.outbox.max_messages = 40;
+        route.outbox.overflow = overflow;
+        let (mut world, id, client) = slow(route);
+        let mut sent = 0;
+        while offer(&mut world, client, sent).is_ok() {
+            sent += 1;
+        }
+        for n in 0..100 {
+            world.hub.emit(world.now, client, format!("other{n}"), None);
+            world.drain();
+        }
+        read(&mut world, id, usize::MAX);
+        let got = world.got(id);
+        let paced = got.iter().filter(|got| got.starts_with(r#"{"event":"e""#));
+        assert_eq!(paced.count(), sent, "{overflow:?}");
+        assert_eq!(got.len(), sent + 20, "the latest of the others");
+        assert_eq!(world.hub.dropped(DropCause::Outbox), 80);
+    }
+}

@@ -17,6 +17,7 @@ use crate::websocket::{Closed, Endpoint, Shared};
 
 use super::config::{Interest, Outbox};
 use super::ids::{ClientId, UserId};
+use super::outbox::Waiting;
 use super::output::Step;
 use super::rooms::{NamespaceKey, RoomKey};
 use super::secrecy::Secret;
@@ -123,8 +124,6 @@ pub(super) struct Flags {
     pub(super) known: bool,
     /// The client was told that it is too fast, and has not been slower since.
     pub(super) warned: bool,
-    /// The same of an event that is limited.
-    pub(super) warned_of_event: bool,
     /// Somebody was refused for want of room and waits to hear of some.
     pub(super) awaited: bool,
 }
@@ -151,37 +150,6 @@ pub(super) struct Limits {
     pub(super) events: EventLimiters,
 }
 
-/// What waits for a peer that does not read.
-#[derive(Debug, Default)]
-pub(super) struct Waiting {
-    pub(super) queue: VecDeque<Parcel>,
-    pub(super) bytes: usize,
-    /// How many of them are answers.
-    pub(super) answers: usize,
-    pub(super) answer_bytes: usize,
-}
-
-impl Waiting {
-    pub(super) fn push(&mut self, parcel: Parcel) {
-        self.bytes += parcel.message.len();
-        self.queue.push_back(parcel);
-    }
-}
-
-/// A message on its way out.
-#[derive(Clone, Debug)]
-pub(super) struct Parcel {
-    pub(super) message: Message,
-    /// The event, where a newer one may replace it.
-    pub(super) key: Option<Utf8Bytes>,
-    /// An answer to the peer: never dropped.
-    pub(super) certain: bool,
-    /// The client may send it straight back.
-    pub(super) echoes: bool,
-    /// It is sealed, or goes in the open.
-    pub(super) sealed: bool,
-}
-
 impl Conn {
     /// Whether messages of the peer have to wait.
     pub(super) fn is_busy(&self) -> bool {
@@ -192,9 +160,9 @@ impl Conn {
     /// answers are never dropped. One that will ask no more is served to its
     /// end.
     pub(super) fn owes_reading(&self, limits: &Outbox) -> bool {
-        self.outbox.as_ref().is_some_and(|waiting| {
-            waiting.answers >= limits.max_messages || waiting.answer_bytes >= limits.max_bytes
-        }) && !self.endpoint.ends_softly()
+        let waiting = self.outbox.as_ref();
+        waiting.is_some_and(|waiting| waiting.is_full_of_answers(limits))
+            && !self.endpoint.ends_softly()
     }
 
     /// Seals a message and puts it on the wire; whether that could be done.

@@ -13,8 +13,9 @@ use crate::time::Tick;
 
 use super::config::Interest;
 use super::config::Overflow;
-use super::conn::{Conn, Parcel, State, Turning};
+use super::conn::{State, Turning};
 use super::ids::{ClientId, ConnId, UserId};
+use super::outbox::{Keep, Parcel};
 use super::output::{AckTicket, AckToken, Event, Output, Step, Turn};
 use super::publish::{Audience, Publication, Saying, Target};
 use super::rooms::JoinError;
@@ -544,7 +545,7 @@ impl Hub {
             let queued = conn
                 .outbox
                 .as_ref()
-                .is_some_and(|waiting| !waiting.queue.is_empty());
+                .is_some_and(|waiting| !waiting.is_empty());
             self.counters.sent(1, message.len());
             if !queued && conn.endpoint.buffered() < WIRE && !conn.is_agreeing() {
                 let sent = if sealed {
@@ -570,19 +571,21 @@ impl Hub {
                     }
                     Class::Event(_) | Class::Certain | Class::Paced => None,
                 },
-                certain: !event,
+                keep: match class {
+                    Class::Certain => Keep::Certain,
+                    Class::Event(_) => Keep::ByPolicy,
+                    Class::Paced => Keep::Paced,
+                },
                 echoes,
                 sealed,
             };
-            if class == Class::Paced {
-                conn.outbox.get_or_insert_default().push(parcel);
-            } else if !stow(conn, &state.route.outbox, parcel, &mut self.counters) {
-                refused += 1;
-            }
+            let waiting = conn.outbox.get_or_insert_default();
+            let stowed = waiting.stow(&state.route.outbox, parcel, &mut self.counters);
+            refused += usize::from(!stowed);
         }
         if refused > 0 {
             let now = self.clock;
-            let waiting = conn.outbox.take().map_or(0, |waiting| waiting.queue.len());
+            let waiting = conn.outbox.take().map_or(0, |waiting| waiting.len());
             self.counters.dropped(DropCause::Outbox, waiting + refused);
             conn.close(&mut self.shared, now, CloseCode::TRY_AGAIN, "too slow");
         }
@@ -611,14 +614,8 @@ impl Hub {
             return;
         };
         while conn.endpoint.buffered() < room
-            && let Some(parcel) = waiting.queue.pop_front()
+            && let Some(parcel) = waiting.pop()
         {
-            let len = parcel.message.len();
-            waiting.bytes -= len;
-            if parcel.certain {
-                waiting.answers -= 1;
-                waiting.answer_bytes -= len;
-            }
             let sent = if parcel.sealed {
                 let message = parcel.message.clone();
                 let (shared, endpoint) = (&mut self.shared, &mut conn.endpoint);
@@ -632,7 +629,7 @@ impl Hub {
                 dialect.sent(&mut conn.memory, &parcel.message);
             }
         }
-        if !waiting.queue.is_empty() {
+        if !waiting.is_empty() {
             conn.outbox = Some(waiting);
         }
         self.counters.dropped(DropCause::Closed, lost);
@@ -652,66 +649,5 @@ impl Hub {
                 }
                 _ => true,
             }
-    }
-}
-
-/// Puts a message behind others that wait; `false` when that is too much and
-/// the connection has to go.
-fn stow(
-    conn: &mut Conn,
-    limits: &super::config::Outbox,
-    parcel: Parcel,
-    counters: &mut crate::stats::Counters,
-) -> bool {
-    /// Answers may exceed the bound so far, since they are never dropped.
-    const CERTAIN: usize = 4;
-    let waiting = conn.outbox.get_or_insert_default();
-    let len = parcel.message.len();
-    let fits = |waiting: &super::conn::Waiting, times: usize| {
-        waiting.queue.is_empty()
-            || (waiting.queue.len() < limits.max_messages.saturating_mul(times)
-                && waiting.bytes + len <= limits.max_bytes.saturating_mul(times))
-    };
-    if parcel.certain {
-        if !fits(waiting, CERTAIN) {
-            return false;
-        }
-        waiting.answers += 1;
-        waiting.answer_bytes += len;
-    } else if !fits(waiting, 1) || parcel.key.is_some() {
-        match limits.overflow {
-            Overflow::Close => return false,
-            Overflow::DropNewest => {
-                counters.dropped(DropCause::Outbox, 1);
-                return true;
-            }
-            Overflow::DropOldest | Overflow::KeepLatest => {
-                let same = parcel.key.as_ref().and_then(|key| {
-                    waiting
-                        .queue
-                        .iter()
-                        .position(|other| other.key.as_ref() == Some(key))
-                });
-                if let Some(same) = same {
-                    drop_at(waiting, same);
-                    counters.dropped(DropCause::Outbox, 1);
-                }
-                while !fits(waiting, 1) {
-                    let Some(oldest) = waiting.queue.iter().position(|other| !other.certain) else {
-                        break;
-                    };
-                    drop_at(waiting, oldest);
-                    counters.dropped(DropCause::Outbox, 1);
-                }
-            }
-        }
-    }
-    waiting.push(parcel);
-    true
-}
-
-fn drop_at(waiting: &mut super::conn::Waiting, at: usize) {
-    if let Some(dropped) = waiting.queue.remove(at) {
-        waiting.bytes -= dropped.message.len();
     }
 }

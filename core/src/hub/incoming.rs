@@ -7,6 +7,7 @@ use core::time::Duration;
 use crate::broker::Effect;
 use crate::code::CloseCode;
 use crate::dialect::{Dialect, Failure, Incoming, IncomingEvent, Outgoing};
+use crate::limit::RateLimit;
 use crate::message::{Message, Utf8Bytes};
 use crate::stats::DropCause;
 use crate::websocket::Violation;
@@ -17,7 +18,7 @@ use super::ids::ConnId;
 use super::opening::is_among;
 use super::output::{AckTicket, Answer, Identity, Incoming as IncomingStep, Step};
 use super::publish::Audience;
-use super::{Hub, Subject};
+use super::{Hub, SUBJECTS, Subject};
 
 /// Bytes a peer may send before it is authenticated.
 const EARLY: usize = 16 * 1024;
@@ -276,11 +277,12 @@ impl Hub {
             return;
         };
         // Who does not listen is told once, not once a message.
-        let warned = match event {
-            Some(_) => &mut conn.flags.warned_of_event,
-            None => &mut conn.flags.warned,
+        let route = &self.routes[usize::from(conn.route.unwrap_or_default())].route;
+        let tells = match &event {
+            Some(event) => conn.limits.events.tells(&route.event_rates, event),
+            None => !core::mem::replace(&mut conn.flags.warned, true),
         };
-        if core::mem::replace(warned, true) {
+        if !tells {
             return;
         }
         let busy = conn.turn.is_some();
@@ -354,6 +356,21 @@ impl Hub {
         limited
     }
 
+    /// Whether a subject may send, by a limit over its connections.
+    fn subject_limited(&mut self, subject: Subject, limit: &RateLimit) -> Option<Duration> {
+        let now = self.clock;
+        if self.subjects.len() >= self.sweep_at && !self.subjects.contains_key(&subject) {
+            // Those that have rested are forgotten: a walk for as many new.
+            let window = limit.window;
+            self.subjects
+                .retain(|_, state| state.asked + window + window > now);
+            self.sweep_at = (2 * self.subjects.len()).max(SUBJECTS);
+        }
+        let state = self.subjects.entry(subject).or_default();
+        state.asked = now;
+        state.limiter.check(limit, now, 1).err()
+    }
+
     pub(super) fn event_limited(
         &mut self,
         id: ConnId,
@@ -362,12 +379,8 @@ impl Hub {
     ) -> Option<Duration> {
         let now = self.clock;
         let limits = &self.routes[usize::from(route)].route.event_rates;
-        let conn = self.conns.get_mut(id)?;
-        let limited = conn.limits.events.check(limits, now, name).err();
-        if limited.is_none() && limits.get(name).is_some() {
-            conn.flags.warned_of_event = false;
-        }
-        limited
+        let limiters = &mut self.conns.get_mut(id)?.limits.events;
+        limiters.check(limits, now, name).err()
     }
 
     /// Does what the broker decided.

@@ -16,6 +16,7 @@ mod ids;
 mod incoming;
 mod membership;
 mod opening;
+mod outbox;
 mod output;
 mod pace;
 mod publish;
@@ -33,7 +34,6 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::IpAddr;
-use core::time::Duration;
 
 use bytes::Bytes;
 
@@ -698,24 +698,5 @@ impl Hub {
             answer,
         }));
         true
-    }
-
-    /// Whether a subject may send, by a limit over its connections.
-    fn subject_limited(
-        &mut self,
-        subject: Subject,
-        limit: &crate::limit::RateLimit,
-    ) -> Option<Duration> {
-        let now = self.clock;
-        if self.subjects.len() >= self.sweep_at && !self.subjects.contains_key(&subject) {
-            // Those that have rested are forgotten: a walk for as many new.
-            let window = limit.window;
-            self.subjects
-                .retain(|_, state| state.asked + window + window > now);
-            self.sweep_at = (2 * self.subjects.len()).max(SUBJECTS);
-        }
-        let state = self.subjects.entry(subject).or_default();
-        state.asked = now;
-        state.limiter.check(limit, now, 1).err()
     }
 }

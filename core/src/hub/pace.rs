@@ -6,7 +6,6 @@ use crate::message::Message;
 use crate::time::Tick;
 
 use super::Hub;
-use super::config::Outbox;
 use super::conn::{Conn, State};
 use super::deliver::{Class, EmitError};
 use super::ids::{ClientId, ConnId};
@@ -72,7 +71,10 @@ impl Hub {
         let bytes = messages.iter().map(|(message, _)| message.len()).sum();
         // What passes the application is as much as it makes of it: one at a
         // time.
-        if is_changing(conn) || !fits(conn, &state.route.outbox, messages.len(), bytes) {
+        let outbox = conn.outbox.as_ref();
+        let limits = &state.route.outbox;
+        let fits = outbox.is_none_or(|it| it.fits_half(limits, messages.len(), bytes));
+        if is_changing(conn) || !fits {
             conn.flags.awaited = true;
             return Err(EmitError::Full);
         }
@@ -90,26 +92,14 @@ impl Hub {
         let limits = conn
             .route
             .map(|route| &self.routes[usize::from(route)].route.outbox);
-        let low = conn.outbox.as_ref().is_none_or(|waiting| {
-            limits.is_none_or(|limits| {
-                waiting.queue.len() <= limits.max_messages / 4
-                    && waiting.bytes <= limits.max_bytes / 4
-            })
-        });
+        let outbox = conn.outbox.as_ref();
+        let low = outbox.is_none_or(|it| limits.is_none_or(|limits| it.is_low(limits)));
         if over || low && !is_changing(conn) {
             conn.flags.awaited = false;
             let event = Event::Drained(conn.client);
             self.queue.push_back(Output::Event(event));
         }
     }
-}
-
-fn fits(conn: &Conn, limits: &Outbox, messages: usize, bytes: usize) -> bool {
-    conn.outbox.as_ref().is_none_or(|waiting| {
-        waiting.queue.is_empty()
-            || waiting.queue.len() + messages <= limits.max_messages / 2
-                && waiting.bytes + bytes <= limits.max_bytes / 2
-    })
 }
 
 fn is_changing(conn: &Conn) -> bool {

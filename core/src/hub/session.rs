@@ -300,7 +300,7 @@ impl Hub {
         let namespace = conn.namespace;
         conn.auth_deadline = Tick::MAX;
         conn.heartbeat = Tick::MAX;
-        let unsent = conn.outbox.take().map_or(0, |waiting| waiting.queue.len());
+        let unsent = conn.outbox.take().map_or(0, |waiting| waiting.len());
         let unseen = conn.changing.take().map_or(0, |changing| {
             usize::from(changing.turn.is_some()) + changing.queue.len()
         });

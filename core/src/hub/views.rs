@@ -64,7 +64,12 @@ impl Client<'_> {
 
     /// Bytes that wait to be sent to it.
     pub fn buffered(&self) -> usize {
-        self.conn.endpoint.buffered() + self.conn.outbox.as_ref().map_or(0, |waiting| waiting.bytes)
+        self.conn.endpoint.buffered()
+            + self
+                .conn
+                .outbox
+                .as_ref()
+                .map_or(0, |waiting| waiting.bytes())
     }
 
     /// Round trip of the last keepalive ping of the protocol.
