@@ -352,7 +352,7 @@ impl Client {
                 Verdict::Reauthenticate if !self.config.refresh => None,
                 // Not again and again: one that does not last is waited for.
                 Verdict::Now if self.failures == 0 => wait.map(|_| Duration::ZERO),
-                Verdict::After(least) => wait.map(|wait| wait.max(least)),
+                Verdict::After(least) => backoff.wait_at_least(least, self.failures, random),
                 Verdict::Now | Verdict::Backoff | Verdict::Reauthenticate => wait,
             }
         });
