@@ -182,6 +182,45 @@ fn http_answers_decide() {
     }
 }
 
+/// What the server names counts, but nobody stays away for ever because of it.
+#[test]
+fn a_hint_of_the_server_is_obeyed_for_a_day_at_most() {
+    let day = seconds(24 * 3_600);
+    let rows = [
+        (None, seconds(1)),
+        (Some("120"), seconds(120)),
+        (Some("Sun, 06 Nov 1994 08:49:37 GMT"), seconds(1)),
+        (Some("18446744073709551615"), day),
+    ];
+    for (hint, wait) in rows {
+        let mut world = World::new(config());
+        world.refuse = Some(503);
+        world.retry_after = hint;
+        world.client.connect(world.now);
+        world.answer_dial();
+        let due = Some(world.now + wait);
+        assert_eq!(world.client.next_timeout(), due, "{hint:?}");
+    }
+    // So does a limit that it tells of.
+    let provider = Provider::SmartSocket(Box::default());
+    let mut world = World::opened(provider, config());
+    let ms = u64::MAX;
+    world.say(r#"{"event":"CONNECT_ACK","data":{}}"#);
+    world.say(&format!(
+        r#"{{"event":"__rate-limited__","data":{{"retryAfter":{ms}}}}}"#
+    ));
+    assert_eq!(world.client.state(), State::Authenticated);
+    world.received.clear();
+    let now = world.now;
+    world
+        .client
+        .publish(now, None, "late", None, Priority::Normal);
+    world.run();
+    assert!(world.received.is_empty());
+    world.pass(day);
+    assert_eq!(world.received.len(), 1, "{:?}", world.client);
+}
+
 /// PO-71, and that a refused token is not tried again.
 #[test]
 fn each_attempt_asks_the_hook_for_a_token() {

@@ -11,7 +11,7 @@ use super::super::protocol::{Act, Cx, Protocol, Saying};
 use super::super::queue::Priority;
 use super::super::verdict::Ending;
 use super::super::{Event, Incoming, Output, RequestError, RequestId, State, SubscriptionId};
-use super::{Client, Phase};
+use super::{Client, LONGEST_HINT, Phase};
 
 #[derive(Debug)]
 pub(super) struct Waiting {
@@ -81,7 +81,7 @@ impl Client {
                 self.outputs
                     .push_back(Output::Event(Event::Message(incoming)));
             }
-            Act::Hold(time) => self.allowed = self.allowed.max(now + time),
+            Act::Hold(time) => self.allowed = self.allowed.max(now + time.min(LONGEST_HINT)),
             Act::Unreadable(words) => self
                 .outputs
                 .push_back(Output::Event(Event::Unreadable(words))),
