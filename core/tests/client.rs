@@ -316,6 +316,47 @@ fn a_queue_keeps_its_bounds_and_counts_what_it_drops() {
     assert_eq!(world.received, ["d", "e"]);
 }
 
+/// The queue's bounds are for what has to wait: where a message can go, it goes.
+#[test]
+fn nothing_is_dropped_that_can_go_at_once() {
+    let texts = |world: &World| world.received.iter().map(String::len).collect::<Vec<_>>();
+    let mut config = config();
+    config.queue.max_messages = 0;
+    let mut world = World::open(config);
+    let say = |world: &mut World, len: usize| {
+        let text = Message::text("x".repeat(len));
+        world.client.send(world.now, text, Priority::Normal);
+        world.run();
+    };
+    say(&mut world, 5);
+    assert_eq!(texts(&world), [5]);
+    world.drop_line();
+    say(&mut world, 5);
+    assert_eq!(world.client.stats().dropped, 1);
+
+    // Nor what is longer than all that may wait, or more than may wait for
+    // company.
+    let mut config = self::config();
+    config.queue.max_messages = 3;
+    config.queue.max_bytes = 1_000;
+    config.batch = Some(seconds(1));
+    let mut world = World::open(config);
+    for len in [1, 2, 3, 4, 999, 998, 2_000, 5] {
+        say(&mut world, len);
+    }
+    assert_eq!(texts(&world), [1, 2, 3, 4, 999, 998, 2_000]);
+    world.pass(seconds(1));
+    assert_eq!(texts(&world).last(), Some(&5));
+    assert_eq!(world.client.stats().dropped, 0);
+
+    // While it is away, what never fits does not cost what does.
+    world.drop_line();
+    say(&mut world, 10);
+    say(&mut world, 1_001);
+    let stats = world.client.stats();
+    assert_eq!((stats.dropped, stats.queued), (1, 1));
+}
+
 /// PO-46, PO-74 and wire.md §4.2.
 #[test]
 fn requests_are_answered_by_id() {
