@@ -498,6 +498,18 @@ fn a_suspended_client_rests_until_it_is_resumed() {
     world.client.resume(world.now);
     world.answer_dial();
     assert_eq!(world.client.state(), State::Authenticated);
+
+    // A connection that is there has to show that it lives, unless there are no
+    // pings.
+    for ping in [None, Some(smartsocket_core::client::Ping::default())] {
+        let mut config = config();
+        config.ping = ping;
+        let mut world = World::open(config);
+        world.client.suspend(world.now);
+        world.client.resume(world.now);
+        world.run();
+        assert_eq!(world.received.len(), usize::from(ping.is_some()));
+    }
 }
 
 /// PO-77 and the limits of providers.

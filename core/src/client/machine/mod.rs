@@ -181,7 +181,7 @@ impl Client {
         }
         match self.course.phase {
             Phase::Waiting(_) => self.attempt(),
-            Phase::Line(_) if self.state == State::Authenticated => {
+            Phase::Line(_) if self.state == State::Authenticated && self.config.ping.is_some() => {
                 self.ping = now;
                 self.handle_timeout(now);
             }
