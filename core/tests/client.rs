@@ -757,6 +757,28 @@ fn a_connection_that_grows_old_is_replaced_without_a_gap() {
     }
 }
 
+/// What comes by the new one does not show that the old one lives.
+#[test]
+fn a_silent_connection_ends_whatever_its_replacement_hears() {
+    let mut config = config();
+    config.lifetime = Some(seconds(28));
+    config.ping = Some(smartsocket_core::client::Ping::default());
+    let mut world = World::open(config);
+    world.client.subscribe(world.now, "news");
+    world.pass(seconds(28));
+    world.server = None;
+    world.answer_dial();
+    world.pass(seconds(3));
+    world.say(r#"{"type":"weather"}"#);
+    assert_eq!(world.client.state(), State::Authenticated);
+    world.events.clear();
+    world.pass(seconds(4));
+    assert_eq!(world.verdict(), Some(Verdict::Backoff));
+    // The replacement is there already.
+    assert_eq!(world.client.state(), State::Authenticated);
+    assert!(world.dial.is_none());
+}
+
 /// Where the old one ends too early, the attempt under way is the next.
 #[test]
 fn an_early_end_finds_the_replacement_on_its_way() {

@@ -280,7 +280,9 @@ impl Client {
             Inner::Message(message) => {
                 self.stats.messages_received += 1;
                 self.stats.bytes_received += message.len() as u64;
-                self.pong = Tick::MAX;
+                if self.aside.is_none() {
+                    self.pong = Tick::MAX;
+                }
                 self.with_protocol(|protocol, cx| protocol.received(cx, message));
             }
             Inner::Closed(closed) => {
