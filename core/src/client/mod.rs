@@ -215,6 +215,24 @@ pub enum Payload {
     Message(Message),
 }
 
+impl Payload {
+    /// The value, where it is one.
+    pub const fn as_json(&self) -> Option<&Json> {
+        match self {
+            Self::Json(json) => Some(json),
+            Self::Message(_) => None,
+        }
+    }
+
+    /// The message as it came, where nothing more was made of it.
+    pub const fn as_message(&self) -> Option<&Message> {
+        match self {
+            Self::Json(_) => None,
+            Self::Message(message) => Some(message),
+        }
+    }
+}
+
 /// Why a request has no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

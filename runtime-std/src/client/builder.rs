@@ -43,12 +43,11 @@ impl ClientBuilder {
         }
     }
 
-    /// All options at once; those set before are forgotten, but for the hooks.
+    /// Changes any option.
     #[must_use]
-    pub fn config(mut self, config: ClientConfig) -> Self {
-        let refresh = self.config.refresh;
-        self.config = config;
-        self.config.refresh |= refresh;
+    pub fn config(mut self, change: impl FnOnce(&mut ClientConfig)) -> Self {
+        change(&mut self.config);
+        self.config.refresh |= self.hook.is_some();
         self
     }
 
@@ -111,6 +110,13 @@ impl ClientBuilder {
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.config.connect_timeout = timeout;
+        self
+    }
+
+    /// How long a request waits for its answer. Default 30 s (SS-64).
+    #[must_use]
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.config.request_timeout = timeout;
         self
     }
 
