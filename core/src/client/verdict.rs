@@ -16,7 +16,7 @@ pub enum Verdict {
     Now,
     /// Dial again after the wait of the [`Backoff`](super::Backoff).
     Backoff,
-    /// Dial again, not before this has passed; the peer said so.
+    /// Dial again, not before this has passed, or a day; the peer said so.
     After(Duration),
     /// Ask for a new token first, then as with a backoff; without a hook that
     /// gives tokens it is fatal, since the same one would be refused again.

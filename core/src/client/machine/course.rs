@@ -13,7 +13,7 @@ use crate::websocket::{Event as Inner, Output as InnerOutput, WebSocket};
 use super::super::protocol::Protocol;
 use super::super::verdict::{Ending, Verdict};
 use super::super::{Dial, Event, LineId, Output, State};
-use super::{Client, is_pattern};
+use super::{Client, LONGEST_HINT, is_pattern};
 
 /// An attempt, and the connection that it becomes.
 #[derive(Debug)]
@@ -280,7 +280,9 @@ impl Client {
             Inner::Message(message) => {
                 self.stats.messages_received += 1;
                 self.stats.bytes_received += message.len() as u64;
-                self.pong = Tick::MAX;
+                if self.aside.is_none() {
+                    self.pong = Tick::MAX;
+                }
                 self.with_protocol(|protocol, cx| protocol.received(cx, message));
             }
             Inner::Closed(closed) => {
@@ -352,7 +354,9 @@ impl Client {
                 Verdict::Reauthenticate if !self.config.refresh => None,
                 // Not again and again: one that does not last is waited for.
                 Verdict::Now if self.failures == 0 => wait.map(|_| Duration::ZERO),
-                Verdict::After(least) => wait.map(|wait| wait.max(least)),
+                Verdict::After(least) => {
+                    backoff.wait_at_least(least.min(LONGEST_HINT), self.failures, random)
+                }
                 Verdict::Now | Verdict::Backoff | Verdict::Reauthenticate => wait,
             }
         });
