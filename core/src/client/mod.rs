@@ -14,6 +14,7 @@ mod protocol;
 mod providers;
 mod queue;
 mod template;
+mod utilities;
 mod verdict;
 
 use alloc::string::String;
@@ -28,10 +29,11 @@ use crate::websocket::ClientError;
 
 pub use backoff::{Backoff, Jitter};
 pub use config::{Auth, ClientConfig, DEFAULT_TEMPLATE, Ping, QueueConfig, Secret};
-pub use desk::{ConnectError, Desk};
+pub use desk::{Call, ConnectError, Desk};
 pub use machine::Client;
 pub use providers::{Provider, SmartSocket, pusher_proof};
 pub use queue::Priority;
+pub use utilities::{close_reason, parse_message};
 pub use verdict::{Ending, Verdict};
 
 /// Where a client stands (PO-51 to PO-57).
@@ -211,6 +213,24 @@ pub enum Payload {
     Json(Json),
     /// A message as it came.
     Message(Message),
+}
+
+impl Payload {
+    /// The value, where it is one.
+    pub const fn as_json(&self) -> Option<&Json> {
+        match self {
+            Self::Json(json) => Some(json),
+            Self::Message(_) => None,
+        }
+    }
+
+    /// The message as it came, where nothing more was made of it.
+    pub const fn as_message(&self) -> Option<&Message> {
+        match self {
+            Self::Json(_) => None,
+            Self::Message(message) => Some(message),
+        }
+    }
 }
 
 /// Why a request has no answer.

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use smartsocket_core::Config;
 use smartsocket_core::client::{
     Auth, Backoff, Client as Machine, ClientConfig, ConfigError, Ping, Provider, Secret,
 };
+use smartsocket_core::{Config, Json};
 
 use crate::clock::{self, Clock};
 
@@ -19,11 +19,16 @@ use super::handle::{Client, Shared};
 /// Gives the token for the next attempt; `None` where there is none.
 pub(super) type TokenHook = Arc<Mutex<dyn FnMut() -> Option<Secret> + Send>>;
 
+/// Gives the proof that the client may have a channel; see
+/// [`ClientBuilder::proof_hook`].
+pub(super) type ProofHook = Arc<Mutex<dyn FnMut(&str, &str) -> Option<Json> + Send>>;
+
 /// A client to be made.
 pub struct ClientBuilder {
     provider: Provider,
     config: ClientConfig,
     hook: Option<TokenHook>,
+    proof_hook: Option<ProofHook>,
     buffer: usize,
 }
 
@@ -33,17 +38,16 @@ impl ClientBuilder {
             provider,
             config: ClientConfig::new(url),
             hook: None,
+            proof_hook: None,
             buffer: 1_024,
         }
     }
 
-    /// All options at once; those set before are forgotten, but for the token
-    /// hook.
+    /// Changes any option.
     #[must_use]
-    pub fn config(mut self, config: ClientConfig) -> Self {
-        let refresh = self.config.refresh;
-        self.config = config;
-        self.config.refresh |= refresh;
+    pub fn config(mut self, change: impl FnOnce(&mut ClientConfig)) -> Self {
+        change(&mut self.config);
+        self.config.refresh |= self.hook.is_some();
         self
     }
 
@@ -70,6 +74,22 @@ impl ClientBuilder {
         self
     }
 
+    /// Asks this, on a thread of its own, to show that the client may have a
+    /// channel (Pusher's private and presence channels); it is given the channel
+    /// and the provider's name for the connection, and gives what the
+    /// application's server says to that: `{"auth":…}`,
+    /// `{"auth":…,"channel_data":…}`. Without a hook, or where it gives `None`,
+    /// such a channel is refused. [`pusher_proof`](super::pusher_proof) makes a
+    /// proof, where the secret is at hand.
+    #[must_use]
+    pub fn proof_hook(
+        mut self,
+        hook: impl FnMut(&str, &str) -> Option<Json> + Send + 'static,
+    ) -> Self {
+        self.proof_hook = Some(Arc::new(Mutex::new(hook)));
+        self
+    }
+
     /// How to come back; `None` stays away. Default: that of the provider's own
     /// client, or [`Backoff::default`].
     #[must_use]
@@ -90,6 +110,13 @@ impl ClientBuilder {
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.config.connect_timeout = timeout;
+        self
+    }
+
+    /// How long a request waits for its answer. Default 30 s (SS-64).
+    #[must_use]
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.config.request_timeout = timeout;
         self
     }
 
@@ -134,6 +161,7 @@ impl ClientBuilder {
             provider,
             mut config,
             hook,
+            proof_hook,
             buffer,
         } = self;
         trust_system(&mut config)?;
@@ -144,7 +172,7 @@ impl ClientBuilder {
         let machine = Machine::new(provider, config, clock::seed(), clock.now(), unix_ms)?;
         let (woken, waker) = io::pipe()?;
         let shared = Arc::new(Shared::new(machine, clock, buffer, waker));
-        let driver = Driver::new(Arc::clone(&shared), hook, woken, timeout);
+        let driver = Driver::new(Arc::clone(&shared), (hook, proof_hook), woken, timeout);
         thread::Builder::new()
             .name("smartsocket-client".into())
             .spawn(move || driver.run())?;
