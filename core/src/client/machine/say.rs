@@ -221,7 +221,15 @@ impl Client {
             && self.course.held.is_empty()
             && self.allowance()
         {
-            let Some(Waiting { saying, answer }) = self.queue.pop() else {
+            let course = &self.course;
+            let may_go = |waiting: &Waiting| match &waiting.saying {
+                Saying::Event {
+                    channel: Some(channel),
+                    ..
+                } => !course.protocol.speaks_when_subscribed() || !course.awaited.contains(channel),
+                Saying::Raw(_) | Saying::Event { channel: None, .. } => true,
+            };
+            let Some(Waiting { saying, answer }) = self.queue.pop(may_go) else {
                 break;
             };
             if let Some(request) = answer.and_then(|id| self.requests.get_mut(&id)) {
