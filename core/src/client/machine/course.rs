@@ -10,7 +10,7 @@ use crate::message::{Message, Utf8Bytes};
 use crate::time::Tick;
 use crate::websocket::{Event as Inner, Output as InnerOutput, WebSocket};
 
-use super::super::protocol::Protocol;
+use super::super::protocol::{Protocol, Saying};
 use super::super::verdict::{Ending, Verdict};
 use super::super::{Dial, Event, LineId, Output, State};
 use super::{Client, LONGEST_HINT, is_pattern};
@@ -45,6 +45,17 @@ impl Course {
             awaited: BTreeSet::new(),
             confirms: false,
             held: VecDeque::new(),
+        }
+    }
+
+    /// Whether the provider takes this now: the channel may not be ours so far.
+    pub(super) fn may_go(&self, saying: &Saying) -> bool {
+        match saying {
+            Saying::Event {
+                channel: Some(channel),
+                ..
+            } => !self.protocol.speaks_when_subscribed() || !self.awaited.contains(channel),
+            Saying::Raw(_) | Saying::Event { channel: None, .. } => true,
         }
     }
 
