@@ -85,6 +85,7 @@ pub mod hub;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod internals;
+pub mod proxy;
 #[cfg(feature = "tls")]
 pub mod tls;
 pub mod websocket;
