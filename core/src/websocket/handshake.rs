@@ -185,7 +185,15 @@ impl Endpoint {
                 }
                 return match read {
                     Ok(None) => data.len(),
-                    Ok(Some(used)) => self.tunnelled(shared, now, data, used),
+                    Ok(Some(used)) => {
+                        self.tunnelled(shared);
+                        #[cfg(feature = "tls")]
+                        if self.tls.is_some() {
+                            self.handle_cipher(shared, now, &data[used..]);
+                            return data.len();
+                        }
+                        used
+                    }
                     Err(error) => {
                         self.end(Cause::Tunnel(error));
                         data.len()
@@ -270,12 +278,10 @@ impl Endpoint {
         }
     }
 
-    /// The proxy gave a way: what comes after `used` bytes is the server's.
-    /// Gives back how many are used then.
-    fn tunnelled(&mut self, shared: &mut Shared, now: Tick, data: &mut [u8], used: usize) -> usize {
-        let phase = mem::replace(&mut self.phase, Phase::Ended);
-        let Phase::Handshake(handshake) = phase else {
-            return used;
+    /// The proxy gave a way: what comes now is the server's.
+    fn tunnelled(&mut self, shared: &mut Shared) {
+        let Phase::Handshake(handshake) = mem::replace(&mut self.phase, Phase::Ended) else {
+            return;
         };
         let Handshake::Tunnel {
             request,
@@ -284,7 +290,7 @@ impl Endpoint {
             ..
         } = *handshake
         else {
-            return used;
+            return;
         };
         let (handshake, head) = Handshake::client(*request, shared);
         self.phase = Phase::Handshake(Box::new(handshake));
@@ -293,12 +299,8 @@ impl Endpoint {
             // What the proxy has yet to get goes before the records.
             mem::swap(&mut tls.wire, &mut self.sender.wire);
             self.tls = Some(tls);
-            self.put_plain(head);
-            self.handle_cipher(shared, now, &data[used..]);
-            return data.len();
         }
         self.put_plain(head);
-        used
     }
 
     /// The content of a request is whole.
