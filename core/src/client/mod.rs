@@ -14,6 +14,7 @@ mod protocol;
 mod providers;
 mod queue;
 mod template;
+mod utilities;
 mod verdict;
 
 use alloc::string::String;
@@ -28,10 +29,11 @@ use crate::websocket::ClientError;
 
 pub use backoff::{Backoff, Jitter};
 pub use config::{Auth, ClientConfig, DEFAULT_TEMPLATE, Ping, QueueConfig, Secret};
-pub use desk::{ConnectError, Desk};
+pub use desk::{Call, ConnectError, Desk};
 pub use machine::Client;
 pub use providers::{Provider, SmartSocket, pusher_proof};
 pub use queue::Priority;
+pub use utilities::{close_reason, parse_message};
 pub use verdict::{Ending, Verdict};
 
 /// Where a client stands (PO-51 to PO-57).

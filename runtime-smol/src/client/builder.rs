@@ -5,10 +5,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use smartsocket_core::Config;
 use smartsocket_core::client::{
     Auth, Backoff, Client as Machine, ClientConfig, ConfigError, Ping, Provider, Secret,
 };
+use smartsocket_core::{Config, Json};
 
 use crate::clock::{self, Clock};
 
@@ -19,11 +19,17 @@ use super::handle::{Client, Shared};
 pub(super) type TokenHook =
     Box<dyn FnMut() -> Pin<Box<dyn Future<Output = Option<Secret>> + Send>> + Send>;
 
+/// Gives the proof that the client may have a channel; see
+/// [`ClientBuilder::proof_hook`].
+pub(super) type ProofHook = Box<dyn FnMut(&str, &str) -> Proof + Send>;
+pub(super) type Proof = Pin<Box<dyn Future<Output = Option<Json>> + Send>>;
+
 /// A client to be made.
 pub struct ClientBuilder {
     provider: Provider,
     config: ClientConfig,
     hook: Option<TokenHook>,
+    proof_hook: Option<ProofHook>,
     buffer: usize,
 }
 
@@ -33,12 +39,12 @@ impl ClientBuilder {
             provider,
             config: ClientConfig::new(url),
             hook: None,
+            proof_hook: None,
             buffer: 1_024,
         }
     }
 
-    /// All options at once; those set before are forgotten, but for the token
-    /// hook.
+    /// All options at once; those set before are forgotten, but for the hooks.
     #[must_use]
     pub fn config(mut self, config: ClientConfig) -> Self {
         let refresh = self.config.refresh;
@@ -71,6 +77,24 @@ impl ClientBuilder {
         self.hook = Some(Box::new(move || {
             let token = hook();
             Box::pin(async move { token.await.map(Secret::from) })
+        }));
+        self
+    }
+
+    /// Asks this to show that the client may have a channel (Pusher's private
+    /// and presence channels); it is given the channel and the provider's name
+    /// for the connection, and gives what the application's server says to
+    /// that: `{"auth":…}`, `{"auth":…,"channel_data":…}`. Without a hook, or
+    /// where it gives `None`, such a channel is refused.
+    /// [`pusher_proof`](super::pusher_proof) makes a proof, where the secret is
+    /// at hand.
+    #[must_use]
+    pub fn proof_hook<F>(mut self, mut hook: impl FnMut(&str, &str) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = Option<Json>> + Send + 'static,
+    {
+        self.proof_hook = Some(Box::new(move |channel, socket| {
+            Box::pin(hook(channel, socket))
         }));
         self
     }
@@ -139,6 +163,7 @@ impl ClientBuilder {
             provider,
             mut config,
             hook,
+            proof_hook,
             buffer,
         } = self;
         trust_system(&mut config)?;
@@ -147,7 +172,8 @@ impl ClientBuilder {
         let unix_ms = since.map_or(0, |since| since.as_millis() as u64);
         let machine = Machine::new(provider, config, clock::seed(), clock.now(), unix_ms)?;
         let shared = Arc::new(Shared::new(machine, clock, buffer));
-        Ok((Client::new(Arc::clone(&shared)), Driver::new(shared, hook)))
+        let client = Client::new(Arc::clone(&shared));
+        Ok((client, Driver::new(shared, hook, proof_hook)))
     }
 }
 

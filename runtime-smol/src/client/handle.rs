@@ -1,6 +1,7 @@
 //! The handle, and what it shares with the driver.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -99,12 +100,24 @@ impl Client {
     /// ends in `*` all that begin so. The provider is asked for the channel
     /// again after each reconnection.
     pub fn subscribe(&self, channel: impl Into<Utf8Bytes>) -> Subscription {
+        self.subscribe_where(channel, |_| true)
+    }
+
+    /// The same, of those messages that the filter lets through; it is called
+    /// under the client's lock, so it must not use the client.
+    pub fn subscribe_where(
+        &self,
+        channel: impl Into<Utf8Bytes>,
+        mut filter: impl FnMut(&Incoming) -> bool + Send + 'static,
+    ) -> Subscription {
         let shared = &self.0.0;
         let (sender, messages) = async_channel::bounded(shared.buffer);
         let missed = Arc::new(AtomicU64::new(0));
         let count = Arc::clone(&missed);
         let hear = move |incoming: &Incoming| {
-            if let Ok(Some(_)) = sender.force_send(incoming.clone()) {
+            if filter(incoming)
+                && let Ok(Some(_)) = sender.force_send(incoming.clone())
+            {
                 count.fetch_add(1, Ordering::Relaxed);
             }
         };
@@ -125,6 +138,47 @@ impl Client {
             desk.listen(move |event| sender.force_send(event.clone()).is_ok());
         });
         receiver
+    }
+
+    /// Calls this for each message with an event of this name (SS-37); a
+    /// message without one counts as `message`. It is called on the
+    /// task of the driver, without a lock: it may use this client, but what
+    /// blocks there blocks the client. One that panics is not called again.
+    pub fn on(&self, event: &str, handle: impl FnMut(&Incoming) + Send + 'static) {
+        self.0.0.command(|desk, _| desk.on(event, handle));
+    }
+
+    /// The same, for the next of them only (SS-38).
+    pub fn once(&self, event: &str, handle: impl FnOnce(&Incoming) + Send + 'static) {
+        self.0.0.command(|desk, _| desk.once(event, handle));
+    }
+
+    /// Calls nothing any more for messages with an event of this name (SS-39).
+    pub fn off(&self, event: &str) {
+        self.0.0.command(|desk, _| desk.off(event));
+    }
+
+    /// Calls this for all that happens: states, attempts, endings with their
+    /// cause, messages (PO-14 to PO-20, SS-86). As with [`on`](Self::on).
+    pub fn on_event(&self, handle: impl FnMut(&Event) + Send + 'static) {
+        self.0.0.command(|desk, _| desk.on_event(handle));
+    }
+
+    /// A message with a type, an id and the time, in the form of Protocol OS
+    /// (PO-26); without an id it gets a random one.
+    ///
+    /// # Errors
+    ///
+    /// The payload has no JSON form.
+    pub fn create_message(
+        &self,
+        kind: &str,
+        payload: impl IntoJson,
+        id: Option<&str>,
+    ) -> Result<Message, JsonError> {
+        let payload = payload.into_json()?.unwrap_or(Json::NULL);
+        let create = |desk: &mut Desk, now| desk.client.create_message(now, kind, &payload, id);
+        Ok(self.0.0.command(create))
     }
 
     /// Sends a message as it is, now or once there is a connection.
@@ -275,6 +329,21 @@ impl Shared {
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
         // Nobody panics while holding it, but for bugs of ours.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Calls the application's callbacks that are due, none with the lock held;
+    /// whether there were any.
+    pub(super) fn call_handlers(&self) -> bool {
+        let mut any = false;
+        while let Some(mut call) = { self.lock().desk.next_call() } {
+            any = true;
+            if catch_unwind(AssertUnwindSafe(|| call.run())).is_ok() {
+                self.lock().desk.called(call);
+            } else {
+                log::error!(target: "smartsocket:client", "a handler panicked: it is not called again");
+            }
+        }
+        any
     }
 
     pub(super) fn command<T>(&self, command: impl FnOnce(&mut Desk, Tick) -> T) -> T {

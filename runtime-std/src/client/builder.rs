@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use smartsocket_core::Config;
 use smartsocket_core::client::{
     Auth, Backoff, Client as Machine, ClientConfig, ConfigError, Ping, Provider, Secret,
 };
+use smartsocket_core::{Config, Json};
 
 use crate::clock::{self, Clock};
 
@@ -19,11 +19,16 @@ use super::handle::{Client, Shared};
 /// Gives the token for the next attempt; `None` where there is none.
 pub(super) type TokenHook = Arc<Mutex<dyn FnMut() -> Option<Secret> + Send>>;
 
+/// Gives the proof that the client may have a channel; see
+/// [`ClientBuilder::proof_hook`].
+pub(super) type ProofHook = Arc<Mutex<dyn FnMut(&str, &str) -> Option<Json> + Send>>;
+
 /// A client to be made.
 pub struct ClientBuilder {
     provider: Provider,
     config: ClientConfig,
     hook: Option<TokenHook>,
+    proof_hook: Option<ProofHook>,
     buffer: usize,
 }
 
@@ -33,12 +38,12 @@ impl ClientBuilder {
             provider,
             config: ClientConfig::new(url),
             hook: None,
+            proof_hook: None,
             buffer: 1_024,
         }
     }
 
-    /// All options at once; those set before are forgotten, but for the token
-    /// hook.
+    /// All options at once; those set before are forgotten, but for the hooks.
     #[must_use]
     pub fn config(mut self, config: ClientConfig) -> Self {
         let refresh = self.config.refresh;
@@ -67,6 +72,22 @@ impl ClientBuilder {
     pub fn token_hook(mut self, mut hook: impl FnMut() -> Option<String> + Send + 'static) -> Self {
         self.config.refresh = true;
         self.hook = Some(Arc::new(Mutex::new(move || hook().map(Secret::from))));
+        self
+    }
+
+    /// Asks this, on a thread of its own, to show that the client may have a
+    /// channel (Pusher's private and presence channels); it is given the channel
+    /// and the provider's name for the connection, and gives what the
+    /// application's server says to that: `{"auth":…}`,
+    /// `{"auth":…,"channel_data":…}`. Without a hook, or where it gives `None`,
+    /// such a channel is refused. [`pusher_proof`](super::pusher_proof) makes a
+    /// proof, where the secret is at hand.
+    #[must_use]
+    pub fn proof_hook(
+        mut self,
+        hook: impl FnMut(&str, &str) -> Option<Json> + Send + 'static,
+    ) -> Self {
+        self.proof_hook = Some(Arc::new(Mutex::new(hook)));
         self
     }
 
@@ -134,6 +155,7 @@ impl ClientBuilder {
             provider,
             mut config,
             hook,
+            proof_hook,
             buffer,
         } = self;
         trust_system(&mut config)?;
@@ -144,7 +166,7 @@ impl ClientBuilder {
         let machine = Machine::new(provider, config, clock::seed(), clock.now(), unix_ms)?;
         let (woken, waker) = io::pipe()?;
         let shared = Arc::new(Shared::new(machine, clock, buffer, waker));
-        let driver = Driver::new(Arc::clone(&shared), hook, woken, timeout);
+        let driver = Driver::new(Arc::clone(&shared), (hook, proof_hook), woken, timeout);
         thread::Builder::new()
             .name("smartsocket-client".into())
             .spawn(move || driver.run())?;

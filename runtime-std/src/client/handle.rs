@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::io::{PipeWriter, Write as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use smartsocket_core::client::{
-    AckTicket, Client as Machine, ClientStats, ConnectError, Desk, Incoming, Priority, Provider,
-    RequestError, State,
+    AckTicket, Client as Machine, ClientStats, ConnectError, Desk, Event, Incoming, Priority,
+    Provider, RequestError, State,
 };
 use smartsocket_core::{CloseCode, IntoJson, Json, JsonError, Message, Tick, Utf8Bytes};
 
@@ -94,10 +95,24 @@ impl Client {
     /// ends in `*` all that begin so. The provider is asked for the channel
     /// again after each reconnection.
     pub fn subscribe(&self, channel: impl Into<Utf8Bytes>) -> Subscription {
+        self.subscribe_where(channel, |_| true)
+    }
+
+    /// The same, of those messages that the filter lets through; it is called
+    /// under the client's lock, so it must not use the client.
+    pub fn subscribe_where(
+        &self,
+        channel: impl Into<Utf8Bytes>,
+        mut filter: impl FnMut(&Incoming) -> bool + Send + 'static,
+    ) -> Subscription {
         let shared = &self.0.0;
         let mailbox = Arc::new(Mailbox::new(shared.buffer));
         let letters = Posting(Arc::clone(&mailbox));
-        let hear = move |incoming: &Incoming| letters.0.put(incoming.clone());
+        let hear = move |incoming: &Incoming| {
+            if filter(incoming) {
+                letters.0.put(incoming.clone());
+            }
+        };
         let id = shared.command(|desk, now| desk.subscribe(now, channel, hear));
         Subscription {
             id,
@@ -119,6 +134,48 @@ impl Client {
             });
         });
         Events(mailbox)
+    }
+
+    /// Calls this for each message with an event of this name (SS-37); a
+    /// message without one counts as `message`. It is called on the
+    /// thread of the client, without a lock: it may use this client, but not
+    /// wait for it ([`connect`](Self::connect), [`disconnect`](Self::disconnect),
+    /// [`request`](Self::request)). One that panics is not called again.
+    pub fn on(&self, event: &str, handle: impl FnMut(&Incoming) + Send + 'static) {
+        self.0.0.command(|desk, _| desk.on(event, handle));
+    }
+
+    /// The same, for the next of them only (SS-38).
+    pub fn once(&self, event: &str, handle: impl FnOnce(&Incoming) + Send + 'static) {
+        self.0.0.command(|desk, _| desk.once(event, handle));
+    }
+
+    /// Calls nothing any more for messages with an event of this name (SS-39).
+    pub fn off(&self, event: &str) {
+        self.0.0.command(|desk, _| desk.off(event));
+    }
+
+    /// Calls this for all that happens: states, attempts, endings with their
+    /// cause, messages (PO-14 to PO-20, SS-86). As with [`on`](Self::on).
+    pub fn on_event(&self, handle: impl FnMut(&Event) + Send + 'static) {
+        self.0.0.command(|desk, _| desk.on_event(handle));
+    }
+
+    /// A message with a type, an id and the time, in the form of Protocol OS
+    /// (PO-26); without an id it gets a random one.
+    ///
+    /// # Errors
+    ///
+    /// The payload has no JSON form.
+    pub fn create_message(
+        &self,
+        kind: &str,
+        payload: impl IntoJson,
+        id: Option<&str>,
+    ) -> Result<Message, JsonError> {
+        let payload = payload.into_json()?.unwrap_or(Json::NULL);
+        let create = |desk: &mut Desk, now| desk.client.create_message(now, kind, &payload, id);
+        Ok(self.0.0.command(create))
     }
 
     /// Sends a message as it is, now or once there is a connection.
@@ -259,6 +316,17 @@ impl Shared {
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
         // Nobody panics while holding it, but for bugs of ours.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Calls the application's callbacks that are due; none keeps the lock.
+    pub(super) fn call_handlers(&self) {
+        while let Some(mut call) = { self.lock().desk.next_call() } {
+            if catch_unwind(AssertUnwindSafe(|| call.run())).is_ok() {
+                self.lock().desk.called(call);
+            } else {
+                log::error!(target: "smartsocket:client", "a handler panicked: it is not called again");
+            }
+        }
     }
 
     pub(super) fn command<T>(&self, command: impl FnOnce(&mut Desk, Tick) -> T) -> T {

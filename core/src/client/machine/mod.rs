@@ -286,6 +286,27 @@ impl Client {
         }
     }
 
+    /// A message with a type, an id and the time, in the form of Protocol OS
+    /// (PO-26, PO-73); without an id it gets a random one.
+    pub fn create_message(
+        &mut self,
+        now: Tick,
+        kind: &str,
+        payload: &Json,
+        id: Option<&str>,
+    ) -> Message {
+        self.tick(now);
+        let id = id.map_or_else(|| self.entropy.uuid(), Into::into);
+        let (kind, id) = (Json::string(kind), Json::string(&id));
+        Message::text(alloc::format!(
+            "{{\"type\":{},\"payload\":{},\"id\":{},\"timestamp\":{}}}",
+            kind.as_str(),
+            payload.as_str(),
+            id.as_str(),
+            self.unix_ms(),
+        ))
+    }
+
     // Inputs
 
     /// The answer to [`Output::Authorize`]: what the provider takes as proof,

@@ -21,6 +21,7 @@ use crate::websocket::Cause;
 use super::super::backoff::{Backoff, Jitter};
 use super::super::config::ClientConfig;
 use super::super::protocol::{Attempt, Cx, Protocol, Saying};
+use super::super::utilities::parse_message;
 use super::super::verdict::{Ending, Verdict};
 use super::super::{ConfigError, Incoming, Payload, RequestId};
 use super::shared;
@@ -115,7 +116,7 @@ impl Protocol for ActionCable {
 
     fn received(&mut self, cx: &mut Cx<'_>, message: Message) {
         self.stale = cx.now + STALE;
-        let Some(whole) = shared::json(&message) else {
+        let Some(whole) = parse_message(&message) else {
             return;
         };
         let Ok(fields) = serde_json::from_str::<Fields<'_>>(whole.as_str()) else {

@@ -21,6 +21,7 @@ use crate::message::{Message, Utf8Bytes};
 use crate::time::Tick;
 
 use super::super::protocol::{Attempt, Cx, Protocol, Saying};
+use super::super::utilities::parse_message;
 use super::super::{ClientConfig, ConfigError, Ending, Incoming, Payload, RequestId, Verdict};
 use super::shared;
 
@@ -144,7 +145,7 @@ impl Protocol for Binance {
     }
 
     fn received(&mut self, cx: &mut Cx<'_>, message: Message) {
-        let parsed = shared::json(&message);
+        let parsed = parse_message(&message);
         let fields = parsed
             .as_ref()
             .and_then(|json| serde_json::from_str::<Fields<'_>>(json.as_str()).ok());

@@ -23,6 +23,7 @@ use crate::message::{Message, Utf8Bytes};
 use crate::time::Tick;
 
 use super::super::protocol::{Attempt, Cx, Protocol, Saying};
+use super::super::utilities::parse_message;
 use super::super::{
     Auth, Backoff, ClientConfig, ConfigError, Ending, Incoming, Jitter, Payload, RequestId, Secret,
     Verdict,
@@ -278,7 +279,7 @@ impl Protocol for Ably {
 
     fn received(&mut self, cx: &mut Cx<'_>, message: Message) {
         self.deadline = cx.now + self.silence;
-        let parsed = shared::json(&message);
+        let parsed = parse_message(&message);
         let fields = parsed
             .as_ref()
             .and_then(|json| serde_json::from_str::<Fields<'_>>(json.as_str()).ok());
