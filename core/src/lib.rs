@@ -79,6 +79,7 @@ extern crate std;
 pub mod client;
 pub mod crypt;
 pub mod deflate;
+pub mod dial;
 pub mod dialect;
 pub mod http;
 pub mod hub;
