@@ -101,7 +101,7 @@ pub struct AckTicket {
     pub(super) id: Utf8Bytes,
 }
 
-/// Where to open a stream.
+/// Where to open a stream: at the server, or at the proxy on the way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dial {
     /// What to say it is in [`Client::handle_dialed`].
@@ -118,8 +118,7 @@ pub struct Dial {
 #[derive(Debug)]
 #[must_use]
 pub enum Output {
-    /// Open a stream (TCP, or through a proxy); then
-    /// [`Client::handle_dialed`] or [`Client::handle_dial_failed`].
+    /// Open a stream; then [`Client::handle_dialed`] or [`Client::handle_dial_failed`].
     Dial(Dial),
     /// With [`ClientConfig::refresh`]: get a token; then
     /// [`Client::handle_token`].

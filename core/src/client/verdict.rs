@@ -123,6 +123,8 @@ fn of_closed(closed: &Closed) -> Verdict {
         )
         | Cause::Eof
         | Cause::Fault(_) => Verdict::Backoff,
+        Cause::Tunnel(error) if error.is_lasting() => Verdict::Fatal,
+        Cause::Tunnel(_) => Verdict::Backoff,
         #[cfg(feature = "tls")]
         Cause::Tls(error) if error.is_untrusted() => Verdict::Fatal,
         #[cfg(feature = "tls")]

@@ -133,7 +133,7 @@ impl Client {
         };
         if !client.config.refresh {
             // What will be refused every time is refused at once.
-            client.upgrade()?;
+            client.place()?;
         }
         Ok(client)
     }
