@@ -12,7 +12,7 @@ use smartsocket_core::client::{
     AckTicket, Client as Machine, ClientStats, ConnectError, Desk, Event, Incoming, Priority,
     Provider, RequestError, State,
 };
-use smartsocket_core::{CloseCode, IntoJson, Json, JsonError, Message, Tick, Utf8Bytes};
+use smartsocket_core::{Bytes, CloseCode, IntoJson, Json, JsonError, Message, Tick, Utf8Bytes};
 
 use crate::clock::Clock;
 
@@ -219,6 +219,22 @@ impl Client {
                 .publish(now, channel, Utf8Bytes::from(event), data, priority);
         });
         Ok(())
+    }
+
+    /// The same with bytes as data, for providers that have such (Socket.IO,
+    /// Phoenix, Ably, an echo); with others it is dropped.
+    pub fn publish_bytes(
+        &self,
+        channel: Option<&str>,
+        event: &str,
+        data: impl Into<Bytes>,
+        priority: Priority,
+    ) {
+        let (channel, event) = (channel.map(Utf8Bytes::from), Utf8Bytes::from(event));
+        self.0.0.command(|desk, now| {
+            let client = &mut desk.client;
+            client.publish_bytes(now, channel, event, data, priority);
+        });
     }
 
     /// Sends an event and waits for its answer, for

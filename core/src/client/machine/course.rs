@@ -50,13 +50,10 @@ impl Course {
 
     /// Whether the provider takes this now: the channel may not be ours so far.
     pub(super) fn may_go(&self, saying: &Saying) -> bool {
-        match saying {
-            Saying::Event {
-                channel: Some(channel),
-                ..
-            } => !self.protocol.speaks_when_subscribed() || !self.awaited.contains(channel),
-            Saying::Raw(_) | Saying::Event { channel: None, .. } => true,
-        }
+        !self.protocol.speaks_when_subscribed()
+            || saying
+                .channel()
+                .is_none_or(|channel| !self.awaited.contains(channel))
     }
 
     pub(super) const fn line(&self) -> Option<LineId> {

@@ -250,6 +250,26 @@ impl Client {
         self.say(saying, priority, None);
     }
 
+    /// The same with bytes as data, for providers that have such: Socket.IO,
+    /// Phoenix, Ably; an echo sends just these. With others it is
+    /// [`Dropped`](Event::Dropped).
+    pub fn publish_bytes(
+        &mut self,
+        now: Tick,
+        channel: Option<Utf8Bytes>,
+        event: impl Into<Utf8Bytes>,
+        data: impl Into<Bytes>,
+        priority: Priority,
+    ) {
+        self.tick(now);
+        let saying = Saying::Bytes {
+            channel,
+            name: event.into(),
+            data: data.into(),
+        };
+        self.say(saying, priority, None);
+    }
+
     /// Sends an event that asks for an answer, which [`Event::Answered`] tells,
     /// or that there was none within the time (by default
     /// [`ClientConfig::request_timeout`]).
