@@ -40,6 +40,12 @@ pub(super) trait Protocol: fmt::Debug + Send + Sync {
     /// A message came.
     fn received(&mut self, cx: &mut Cx<'_>, message: Message);
 
+    /// Whether what is said to a channel that was asked for has to wait until
+    /// the provider has given it to us, which does not take it before.
+    fn speaks_when_subscribed(&self) -> bool {
+        false
+    }
+
     /// Somebody wants a channel, which nobody wanted before; also after each
     /// reconnection.
     fn subscribe(&mut self, cx: &mut Cx<'_>, channel: &str);

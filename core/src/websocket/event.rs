@@ -11,7 +11,7 @@ use crate::code::CloseCode;
 use crate::deflate::Parameters;
 use crate::error::Fault;
 use crate::http::{HandshakeError, HeadError, Headers, Request, Response};
-use crate::message::{Message, Utf8Bytes};
+use crate::message::{Message, Utf8Bytes, printable};
 use crate::proxy::TunnelError;
 
 /// One thing the embedder must do, or learn.
@@ -209,7 +209,7 @@ impl fmt::Display for Closed {
             Cause::Tls(error) => return write!(f, "{error}"),
         }
         if !self.reason.is_empty() {
-            write!(f, " ({})", self.reason)?;
+            write!(f, " ({})", printable(&self.reason))?;
         }
         Ok(())
     }

@@ -48,13 +48,11 @@ impl ClientBuilder {
         }
     }
 
-    /// All options at once; those set before are forgotten, but for hooks,
-    /// proxies and what TLS trusts and shows.
+    /// Changes any option, but proxies and what TLS trusts and shows.
     #[must_use]
-    pub fn config(mut self, config: ClientConfig) -> Self {
-        let refresh = self.config.refresh;
-        self.config = config;
-        self.config.refresh |= refresh;
+    pub fn config(mut self, change: impl FnOnce(&mut ClientConfig)) -> Self {
+        change(&mut self.config);
+        self.config.refresh |= self.hook.is_some();
         self
     }
 
@@ -124,6 +122,13 @@ impl ClientBuilder {
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.config.connect_timeout = timeout;
+        self
+    }
+
+    /// How long a request waits for its answer. Default 30 s (SS-64).
+    #[must_use]
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.config.request_timeout = timeout;
         self
     }
 

@@ -10,10 +10,10 @@ use crate::message::{Message, Utf8Bytes};
 use crate::time::Tick;
 use crate::websocket::{ClientError, Event as Inner, Output as InnerOutput, WebSocket};
 
-use super::super::protocol::Protocol;
+use super::super::protocol::{Protocol, Saying};
 use super::super::verdict::{Ending, Verdict};
 use super::super::{ConfigError, Dial, Event, LineId, Output, State};
-use super::{Client, is_pattern};
+use super::{Client, LONGEST_HINT, is_pattern};
 
 /// An attempt, and the connection that it becomes.
 #[derive(Debug)]
@@ -45,6 +45,17 @@ impl Course {
             awaited: BTreeSet::new(),
             confirms: false,
             held: VecDeque::new(),
+        }
+    }
+
+    /// Whether the provider takes this now: the channel may not be ours so far.
+    pub(super) fn may_go(&self, saying: &Saying) -> bool {
+        match saying {
+            Saying::Event {
+                channel: Some(channel),
+                ..
+            } => !self.protocol.speaks_when_subscribed() || !self.awaited.contains(channel),
+            Saying::Raw(_) | Saying::Event { channel: None, .. } => true,
         }
     }
 
@@ -290,7 +301,9 @@ impl Client {
             Inner::Message(message) => {
                 self.stats.messages_received += 1;
                 self.stats.bytes_received += message.len() as u64;
-                self.pong = Tick::MAX;
+                if self.aside.is_none() {
+                    self.pong = Tick::MAX;
+                }
                 self.with_protocol(|protocol, cx| protocol.received(cx, message));
             }
             Inner::Closed(closed) => {
@@ -362,7 +375,9 @@ impl Client {
                 Verdict::Reauthenticate if !self.config.refresh => None,
                 // Not again and again: one that does not last is waited for.
                 Verdict::Now if self.failures == 0 => wait.map(|_| Duration::ZERO),
-                Verdict::After(least) => wait.map(|wait| wait.max(least)),
+                Verdict::After(least) => {
+                    backoff.wait_at_least(least.min(LONGEST_HINT), self.failures, random)
+                }
                 Verdict::Now | Verdict::Backoff | Verdict::Reauthenticate => wait,
             }
         });

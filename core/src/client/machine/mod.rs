@@ -33,6 +33,9 @@ use super::{
     SubscriptionId,
 };
 
+/// No peer keeps a client away, or silent, for longer than this.
+const LONGEST_HINT: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// A client that stays connected, as a state machine: what happened on the
 /// network and what the application wants in, what to do about it out.
 ///
@@ -178,7 +181,7 @@ impl Client {
         }
         match self.course.phase {
             Phase::Waiting(_) => self.attempt(),
-            Phase::Line(_) if self.state == State::Authenticated => {
+            Phase::Line(_) if self.state == State::Authenticated && self.config.ping.is_some() => {
                 self.ping = now;
                 self.handle_timeout(now);
             }

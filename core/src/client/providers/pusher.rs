@@ -148,6 +148,11 @@ impl Protocol for Pusher {
         }
     }
 
+    /// Events of clients are for members, who are asked for first.
+    fn speaks_when_subscribed(&self) -> bool {
+        true
+    }
+
     fn subscribe(&mut self, cx: &mut Cx<'_>, channel: &str) {
         let Some(socket) = &self.socket else {
             return;
