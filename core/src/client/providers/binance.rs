@@ -25,8 +25,9 @@ use super::super::utilities::parse_message;
 use super::super::{ClientConfig, ConfigError, Ending, Incoming, Payload, RequestId, Verdict};
 use super::shared;
 
-/// Five in a second, one of which may be a pong.
-const OUTBOUND: RateLimit = RateLimit::new(4, Duration::from_secs(1));
+/// Five in a second, one of which may be a pong; and on the way to the server
+/// what was further apart may come closer together.
+const OUTBOUND: RateLimit = RateLimit::new(4, Duration::from_millis(1_200));
 /// Most streams of a connection.
 const STREAMS: usize = 1_024;
 /// Most streams of a message.
