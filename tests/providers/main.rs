@@ -11,6 +11,7 @@
 mod ably;
 mod action_cable;
 mod graphql;
+mod ours;
 mod phoenix;
 mod plain;
 mod pusher;

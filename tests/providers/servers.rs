@@ -1,7 +1,8 @@
 //! Foreign servers as child processes: what they tell, a line each, and what
 //! they are told.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::env;
+use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -18,9 +19,41 @@ fn scripts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("interop/providers")
 }
 
+/// What is run.
+#[derive(Clone, Debug)]
+enum What {
+    Script(&'static str),
+    /// `smartsocket serve`, with these options.
+    Ours(Vec<String>),
+}
+
+impl What {
+    fn spawn(&self, port: u16) -> Child {
+        let port = port.to_string();
+        let mut command = match self {
+            Self::Script(name) => {
+                let mut command = Command::new("node");
+                command.arg(scripts().join(name)).args(["serve", &port]);
+                command
+            }
+            Self::Ours(options) => {
+                let bin = env::var_os("TEST_BIN").expect("run.sh sets TEST_BIN");
+                let mut command = Command::new(Path::new(&bin).join("smartsocket"));
+                command.args(["serve", "--port", &port]).args(options);
+                command
+            }
+        };
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        if matches!(self, Self::Ours(_)) {
+            command.stderr(Stdio::piped());
+        }
+        command.spawn().expect("it is installed")
+    }
+}
+
 /// A server in a process of its own, which dies with this.
 pub(crate) struct Server {
-    script: &'static str,
+    what: What,
     child: Child,
     stdin: ChildStdin,
     told: Receiver<String>,
@@ -32,47 +65,54 @@ pub(crate) struct Server {
 impl Server {
     /// One of the scripts, on a free port.
     pub(crate) fn start(script: &'static str) -> Self {
-        Self::on(script, 0)
+        Self::on(What::Script(script), 0)
     }
 
-    fn on(script: &'static str, port: u16) -> Self {
-        let mut command = Command::new("node");
-        command.arg(scripts().join(script));
-        command.args(["serve", &port.to_string()]);
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("Node.js is installed");
+    /// The project's own, on a free port.
+    pub(crate) fn ours(options: &[&str]) -> Self {
+        let options = options.iter().map(|&it| it.to_owned()).collect();
+        Self::on(What::Ours(options), 0)
+    }
+
+    fn on(what: What, port: u16) -> Self {
+        let mut child = what.spawn(port);
         let (sender, told) = mpsc::channel();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let output: Box<dyn Read + Send> = match child.stderr.take() {
+            Some(stderr) => Box::new(stderr),
+            None => Box::new(child.stdout.take().unwrap()),
+        };
         thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
                 if sender.send(line).is_err() {
                     return;
                 }
             }
         });
         let mut server = Self {
-            script,
+            what,
             stdin: child.stdin.take().unwrap(),
             child,
             told,
             heard: Vec::new(),
             port,
         };
-        server.port = server.hear("listening ").parse().unwrap();
+        let listening = server.hear("listening ");
+        let port = listening.rsplit([' ', ':']).next();
+        server.port = port.unwrap().parse().unwrap();
         server
     }
 
     /// The provider's own client finds that this is a server of its kind.
     pub(crate) fn convinces_the_official_client(&mut self) {
+        let What::Script(script) = self.what else {
+            panic!("there is none");
+        };
         let status = Command::new("node")
-            .arg(scripts().join(self.script))
+            .arg(scripts().join(script))
             .args(["check", &self.port.to_string()])
             .status()
             .unwrap();
-        assert!(status.success(), "{}: {status}", self.script);
+        assert!(status.success(), "{script}: {status}");
         self.is_content();
     }
 
@@ -100,10 +140,10 @@ impl Server {
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    panic!("{}: no {start:?} among {:?}", self.script, self.heard)
+                    panic!("{:?}: no {start:?} among {:?}", self.what, self.heard)
                 }
                 Err(RecvTimeoutError::Disconnected) => {
-                    panic!("{} is gone after {:?}", self.script, self.heard)
+                    panic!("{:?} is gone after {:?}", self.what, self.heard)
                 }
             }
         }
@@ -119,7 +159,7 @@ impl Server {
     pub(crate) fn is_content(&mut self) {
         self.heard.extend(self.told.try_iter());
         let mut wrong = self.heard.iter().filter(|line| line.starts_with("wrong "));
-        assert_eq!(wrong.next(), None, "{}: {:?}", self.script, self.heard);
+        assert_eq!(wrong.next(), None, "{:?}: {:?}", self.what, self.heard);
     }
 
     /// Dies without a word, and leaves its port free.
@@ -128,7 +168,7 @@ impl Server {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         Grave {
-            script: self.script,
+            what: self.what.clone(),
             port: self.port,
         }
     }
@@ -146,13 +186,13 @@ impl Drop for Server {
 
 /// Where a server was.
 pub(crate) struct Grave {
-    script: &'static str,
+    what: What,
     port: u16,
 }
 
 impl Grave {
     /// Another one in its place.
     pub(crate) fn revive(self) -> Server {
-        Server::on(self.script, self.port)
+        Server::on(self.what, self.port)
     }
 }
