@@ -48,8 +48,15 @@ impl<T> Queue<T> {
         self.bytes
     }
 
+    /// Whether one more can wait without another having to go for it.
+    pub(super) fn fits(&self, config: &QueueConfig, bytes: usize) -> bool {
+        self.entries.len() < config.max_messages
+            && bytes <= config.max_bytes.saturating_sub(self.bytes)
+    }
+
     /// Adds one, and gives what had to go for it: the oldest of what is less
-    /// urgent or as urgent, or itself where all that waits is more urgent.
+    /// urgent or as urgent, or itself where all that waits is more urgent or it
+    /// is too long for any queue.
     pub(super) fn push(
         &mut self,
         config: &QueueConfig,
@@ -58,6 +65,10 @@ impl<T> Queue<T> {
         value: T,
     ) -> impl Iterator<Item = T> {
         let mut gone = alloc::vec::Vec::new();
+        if bytes > config.max_bytes {
+            gone.push(value);
+            return gone.into_iter();
+        }
         self.serial += 1;
         self.bytes += bytes;
         let key = (Reverse(priority), self.serial);
@@ -145,9 +156,17 @@ mod tests {
             for (n, op) in ops.into_iter().enumerate() {
                 match op {
                     Op::Push(priority, bytes) => {
+                        let fits = list.len() < max_messages
+                            && list.iter().map(|entry| entry.1).sum::<usize>() + bytes <= max_bytes;
+                        let could = queue.fits(&config, bytes);
+                        prop_assert_eq!(could, fits);
                         let gone: Vec<usize> = queue.push(&config, priority, bytes, n).collect();
-                        list.push((priority, bytes, n));
                         let mut expected = Vec::new();
+                        if bytes > max_bytes {
+                            expected.push(n);
+                        } else {
+                            list.push((priority, bytes, n));
+                        }
                         while list.len() > max_messages
                             || list.iter().map(|entry| entry.1).sum::<usize>() > max_bytes
                         {

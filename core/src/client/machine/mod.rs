@@ -33,10 +33,13 @@ use super::{
     SubscriptionId,
 };
 
+/// No peer keeps a client away, or silent, for longer than this.
+const LONGEST_HINT: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// A client that stays connected, as a state machine: what happened on the
 /// network and what the application wants in, what to do about it out.
 ///
-/// The methods are of the kinds of [`WebSocket`]'s: inputs (`handle_*`,
+/// The methods are of the kinds of [`WebSocket`](crate::WebSocket)'s: inputs (`handle_*`,
 /// [`transmitted`](Self::transmitted)), commands, outputs and getters. A
 /// message of the application is sent at most once: one that was on the wire
 /// when the connection broke is not sent again, one that waited is.
@@ -130,7 +133,7 @@ impl Client {
         };
         if !client.config.refresh {
             // What will be refused every time is refused at once.
-            client.upgrade()?;
+            client.place()?;
         }
         Ok(client)
     }
@@ -178,7 +181,7 @@ impl Client {
         }
         match self.course.phase {
             Phase::Waiting(_) => self.attempt(),
-            Phase::Line(_) if self.state == State::Authenticated => {
+            Phase::Line(_) if self.state == State::Authenticated && self.config.ping.is_some() => {
                 self.ping = now;
                 self.handle_timeout(now);
             }
@@ -243,6 +246,26 @@ impl Client {
             channel,
             name: event.into(),
             data,
+        };
+        self.say(saying, priority, None);
+    }
+
+    /// The same with bytes as data, for providers that have such: Socket.IO,
+    /// Phoenix, Ably; an echo sends just these. With others it is
+    /// [`Dropped`](Event::Dropped).
+    pub fn publish_bytes(
+        &mut self,
+        now: Tick,
+        channel: Option<Utf8Bytes>,
+        event: impl Into<Utf8Bytes>,
+        data: impl Into<Bytes>,
+        priority: Priority,
+    ) {
+        self.tick(now);
+        let saying = Saying::Bytes {
+            channel,
+            name: event.into(),
+            data: data.into(),
         };
         self.say(saying, priority, None);
     }
@@ -363,7 +386,7 @@ impl Client {
         wanted
     }
 
-    /// Bytes came; see [`WebSocket::handle_bytes`].
+    /// Bytes came; see [`WebSocket::handle_bytes`](crate::WebSocket::handle_bytes).
     pub fn handle_bytes(&mut self, now: Tick, line: LineId, data: &mut [u8]) {
         let now = self.tick(now);
         if let Some(line) = self.line(line) {
@@ -372,12 +395,12 @@ impl Client {
         }
     }
 
-    /// See [`WebSocket::take_fill`].
+    /// See [`WebSocket::take_fill`](crate::WebSocket::take_fill).
     pub fn take_fill(&mut self, line: LineId) -> Option<Fill> {
         self.line(line)?.ws.take_fill()
     }
 
-    /// See [`WebSocket::handle_fill`].
+    /// See [`WebSocket::handle_fill`](crate::WebSocket::handle_fill).
     pub fn handle_fill(&mut self, now: Tick, line: LineId, fill: Fill) {
         let now = self.tick(now);
         if let Some(line) = self.line(line) {

@@ -195,7 +195,9 @@ impl Protocol for ActionCable {
                 let data = action(name, data.as_ref());
                 cx.send(command("message", &identifier(channel), Some(&data)));
             }
-            Saying::Raw(Message::Binary(_)) | Saying::Event { channel: None, .. } => cx.dropped(),
+            Saying::Raw(Message::Binary(_))
+            | Saying::Event { channel: None, .. }
+            | Saying::Bytes { .. } => cx.dropped(),
         }
     }
 

@@ -218,7 +218,7 @@ impl Protocol for Pusher {
         }
         let (channel, name, data) = match what {
             Saying::Raw(Message::Text(text)) => return cx.send(Message::Text(text.clone())),
-            Saying::Raw(Message::Binary(_)) => return cx.dropped(),
+            Saying::Raw(Message::Binary(_)) | Saying::Bytes { .. } => return cx.dropped(),
             Saying::Event {
                 channel,
                 name,
