@@ -21,7 +21,7 @@ use smartsocket_smol::{CloseCode, Config, Error, WebSocket, block_on};
 use crate::explain::{self, Failure};
 use crate::payload::Payload;
 use crate::report::Report;
-use crate::target::Target;
+use crate::target::{Address, Target, address};
 use crate::values::{positive_seconds, seconds, size};
 
 const NOTES: &str = "\
@@ -49,6 +49,9 @@ const REFRESH: Duration = Duration::from_millis(100);
 #[derive(Debug, clap::Args)]
 #[command(after_help = NOTES)]
 pub(crate) struct Bench {
+    /// ws://HOST:PORT/PATH or wss://...; without a scheme, ws:// is meant
+    #[arg(value_name = "URL", value_parser = address)]
+    url: Address,
     #[command(flatten)]
     target: Target,
     /// Connections
@@ -117,7 +120,7 @@ impl Bench {
     }
 
     async fn measure(self, executor: &LocalExecutor<'static>) -> Result<u8, Failure> {
-        let url = self.target.url()?;
+        let url = self.url.url()?;
         let mut signals = Signals::new([Signal::Int, Signal::Term])
             .map_err(|error| Failure::new(format!("cannot listen to signals: {error}")))?;
         let interrupted = Cell::new(false);
@@ -218,7 +221,7 @@ impl Bench {
             max_queued_bytes: usize::MAX,
             ..Config::default()
         };
-        let connect = self.target.connect(config)?;
+        let connect = self.target.connect(&self.url, config)?;
         let mut opened = Vec::new();
         let mut under_way = VecDeque::new();
         for n in 0..self.connections {
