@@ -77,7 +77,11 @@ pub(crate) fn lost(
 ) -> Failure {
     let place = url.authority_with_port();
     let mut text = match ending {
-        Ending::Closed(closed) if open => self::ending(closed),
+        // Coming back is what is done in any case.
+        Ending::Closed(closed) if open => match verdict {
+            Verdict::Now | Verdict::Backoff | Verdict::After(_) => closed.to_string(),
+            Verdict::Reauthenticate | Verdict::Stay | Verdict::Fatal => self::ending(closed),
+        },
         Ending::Closed(closed) => return closed_early(closed, url, timeout, BY_TOKEN),
         Ending::Dial(fault) => unreachable(fault, url, timeout),
         Ending::TimedOut if open => format!(

@@ -132,4 +132,18 @@ mod tests {
     fn the_command_line_is_sound() {
         super::Cli::command().debug_assert();
     }
+
+    #[test]
+    fn each_example_of_a_provider_is_understood() {
+        for example in crate::providers::examples() {
+            let mut quoted = false;
+            let words = example.split(|c| {
+                quoted ^= c == '\'';
+                c == ' ' && !quoted
+            });
+            let words = words.map(|word| word.trim_matches('\''));
+            let parsed = super::Cli::command().try_get_matches_from(words);
+            assert!(parsed.is_ok(), "{example}: {parsed:?}");
+        }
+    }
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use async_channel::{Receiver, Sender};
 use async_io::Timer;
 use async_signal::{Signal, Signals};
+use futures_lite::future::poll_once;
 use futures_lite::{FutureExt as _, StreamExt as _};
 use smartsocket_smol::client::{
     AckTicket, Client, ClientConfig, ClientStats, ConfigError, Driver, Event, Priority, State,
@@ -299,7 +300,8 @@ impl Session<'_> {
 
     /// Sends what stdin has, and leaves at its end.
     async fn send(&self, input: Receiver<Input>) -> Result<u8, Failure> {
-        let _ = self.client.connect().await;
+        // What comes of it, the listener hears.
+        let _ = poll_once(self.client.connect()).await;
         while let Ok(read) = input.recv().await {
             let said = match input::line(read) {
                 Ok(line) => self.say(line).await,
@@ -342,10 +344,14 @@ impl Session<'_> {
             }
         };
         let channel = self.channel.as_deref();
-        if let Some(refusal) = self.about.refusal(channel, event) {
+        let asks = options.request || self.about.line == Line::Question;
+        let refusal = self
+            .about
+            .refusal(channel, event, data.as_ref().filter(|_| asks));
+        if let Some(refusal) = refusal {
             return Err(Failure::usage(refusal));
         }
-        if options.request || self.about.line == Line::Question {
+        if asks {
             self.ask(event, data).await;
         } else {
             self.room(WAITING).await;
