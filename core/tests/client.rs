@@ -4,15 +4,16 @@
 
 mod common;
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::client::{UNIX_MS, World, config, seconds};
 use proptest::prelude::*;
 use smartsocket_core::client::{
-    Auth, Backoff, Ending, Event, Jitter, LineId, Payload, Priority, Provider, RequestError,
-    Secret, State, Verdict,
+    Auth, Backoff, Desk, Ending, Event, Jitter, LineId, Output, Payload, Priority, Provider,
+    RequestError, Secret, State, Verdict,
 };
-use smartsocket_core::{Client, CloseCode, Json, Message, Seed, Tick, WebSocket};
+use smartsocket_core::{Client, CloseCode, Fault, Json, Message, Seed, Tick, WebSocket};
 
 /// PO-51 to PO-55, PO-18.
 #[test]
@@ -182,6 +183,45 @@ fn http_answers_decide() {
     }
 }
 
+/// What the server names counts, but nobody stays away for ever because of it.
+#[test]
+fn a_hint_of_the_server_is_obeyed_for_a_day_at_most() {
+    let day = seconds(24 * 3_600);
+    let rows = [
+        (None, seconds(1)),
+        (Some("120"), seconds(120)),
+        (Some("Sun, 06 Nov 1994 08:49:37 GMT"), seconds(1)),
+        (Some("18446744073709551615"), day),
+    ];
+    for (hint, wait) in rows {
+        let mut world = World::new(config());
+        world.refuse = Some(503);
+        world.retry_after = hint;
+        world.client.connect(world.now);
+        world.answer_dial();
+        let due = Some(world.now + wait);
+        assert_eq!(world.client.next_timeout(), due, "{hint:?}");
+    }
+    // So does a limit that it tells of.
+    let provider = Provider::SmartSocket(Box::default());
+    let mut world = World::opened(provider, config());
+    let ms = u64::MAX;
+    world.say(r#"{"event":"CONNECT_ACK","data":{}}"#);
+    world.say(&format!(
+        r#"{{"event":"__rate-limited__","data":{{"retryAfter":{ms}}}}}"#
+    ));
+    assert_eq!(world.client.state(), State::Authenticated);
+    world.received.clear();
+    let now = world.now;
+    world
+        .client
+        .publish(now, None, "late", None, Priority::Normal);
+    world.run();
+    assert!(world.received.is_empty());
+    world.pass(day);
+    assert_eq!(world.received.len(), 1, "{:?}", world.client);
+}
+
 /// PO-71, and that a refused token is not tried again.
 #[test]
 fn each_attempt_asks_the_hook_for_a_token() {
@@ -275,6 +315,47 @@ fn a_queue_keeps_its_bounds_and_counts_what_it_drops() {
     world.client.connect(world.now);
     world.answer_dial();
     assert_eq!(world.received, ["d", "e"]);
+}
+
+/// The queue's bounds are for what has to wait: where a message can go, it goes.
+#[test]
+fn nothing_is_dropped_that_can_go_at_once() {
+    let texts = |world: &World| world.received.iter().map(String::len).collect::<Vec<_>>();
+    let mut config = config();
+    config.queue.max_messages = 0;
+    let mut world = World::open(config);
+    let say = |world: &mut World, len: usize| {
+        let text = Message::text("x".repeat(len));
+        world.client.send(world.now, text, Priority::Normal);
+        world.run();
+    };
+    say(&mut world, 5);
+    assert_eq!(texts(&world), [5]);
+    world.drop_line();
+    say(&mut world, 5);
+    assert_eq!(world.client.stats().dropped, 1);
+
+    // Nor what is longer than all that may wait, or more than may wait for
+    // company.
+    let mut config = self::config();
+    config.queue.max_messages = 3;
+    config.queue.max_bytes = 1_000;
+    config.batch = Some(seconds(1));
+    let mut world = World::open(config);
+    for len in [1, 2, 3, 4, 999, 998, 2_000, 5] {
+        say(&mut world, len);
+    }
+    assert_eq!(texts(&world), [1, 2, 3, 4, 999, 998, 2_000]);
+    world.pass(seconds(1));
+    assert_eq!(texts(&world).last(), Some(&5));
+    assert_eq!(world.client.stats().dropped, 0);
+
+    // While it is away, what never fits does not cost what does.
+    world.drop_line();
+    say(&mut world, 10);
+    say(&mut world, 1_001);
+    let stats = world.client.stats();
+    assert_eq!((stats.dropped, stats.queued), (1, 1));
 }
 
 /// PO-46, PO-74 and wire.md §4.2.
@@ -418,6 +499,18 @@ fn a_suspended_client_rests_until_it_is_resumed() {
     world.client.resume(world.now);
     world.answer_dial();
     assert_eq!(world.client.state(), State::Authenticated);
+
+    // A connection that is there has to show that it lives, unless there are no
+    // pings.
+    for ping in [None, Some(smartsocket_core::client::Ping::default())] {
+        let mut config = config();
+        config.ping = ping;
+        let mut world = World::open(config);
+        world.client.suspend(world.now);
+        world.client.resume(world.now);
+        world.run();
+        assert_eq!(world.received.len(), usize::from(ping.is_some()));
+    }
 }
 
 /// PO-77 and the limits of providers.
@@ -665,6 +758,28 @@ fn a_connection_that_grows_old_is_replaced_without_a_gap() {
     }
 }
 
+/// What comes by the new one does not show that the old one lives.
+#[test]
+fn a_silent_connection_ends_whatever_its_replacement_hears() {
+    let mut config = config();
+    config.lifetime = Some(seconds(28));
+    config.ping = Some(smartsocket_core::client::Ping::default());
+    let mut world = World::open(config);
+    world.client.subscribe(world.now, "news");
+    world.pass(seconds(28));
+    world.server = None;
+    world.answer_dial();
+    world.pass(seconds(3));
+    world.say(r#"{"type":"weather"}"#);
+    assert_eq!(world.client.state(), State::Authenticated);
+    world.events.clear();
+    world.pass(seconds(4));
+    assert_eq!(world.verdict(), Some(Verdict::Backoff));
+    // The replacement is there already.
+    assert_eq!(world.client.state(), State::Authenticated);
+    assert!(world.dial.is_none());
+}
+
 /// Where the old one ends too early, the attempt under way is the next.
 #[test]
 fn an_early_end_finds_the_replacement_on_its_way() {
@@ -683,4 +798,34 @@ fn an_early_end_finds_the_replacement_on_its_way() {
     world.run();
     world.pass(seconds(3_600));
     assert!(world.dial.is_none());
+}
+
+/// Whoever waits for a connection learns whether there will be another attempt.
+#[test]
+fn who_connects_learns_whether_it_goes_on() {
+    for (attempts, again) in [(Some(1), true), (Some(0), true), (None, false)] {
+        let mut config = config();
+        config.reconnect = attempts.map(|max_attempts| Backoff {
+            max_attempts,
+            ..Backoff::default()
+        });
+        let now = Tick::ZERO;
+        let seed = Seed::new([3; 32]);
+        let client = Client::new(Provider::Echo, config, seed, now, UNIX_MS);
+        let mut desk = Desk::new(client.expect("a configuration"));
+        let told = Arc::new(Mutex::new(None));
+        let tell = Arc::clone(&told);
+        desk.connect(now, move |result| {
+            *tell.lock().expect("nobody panics") = Some(result);
+        });
+        let Some(Output::Dial(dial)) = desk.poll_output() else {
+            panic!("it dials");
+        };
+        desk.handle_dial_failed(now, dial.line, Fault::Refused);
+        assert!(desk.poll_output().is_none());
+        let told = told.lock().expect("nobody panics").take();
+        let error = told.expect("told").expect_err("refused");
+        assert_eq!(error.will_retry(), again, "{attempts:?}");
+        assert_eq!(desk.is_over(), !again);
+    }
 }

@@ -7,6 +7,14 @@ use super::world::World;
 impl World {
     /// Holds what the hub shows against the model.
     pub fn look(&mut self) {
+        let somebodies = self.look_at_members();
+        assert_eq!(self.hub.clients().iter().count(), somebodies);
+        self.look_at_rooms();
+    }
+
+    /// Notes who is where by now, of those who may be, and gives how many are
+    /// somebody.
+    pub fn look_at_members(&mut self) -> usize {
         let step = self.step;
         let mut somebodies = 0;
         for (id, member) in &mut self.model.members {
@@ -65,8 +73,7 @@ impl World {
                 member.exit(step, room);
             }
         }
-        assert_eq!(self.hub.clients().iter().count(), somebodies);
-        self.look_at_rooms();
+        somebodies
     }
 
     pub fn look_at_rooms(&self) {

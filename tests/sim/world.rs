@@ -340,13 +340,8 @@ impl World {
             peer.wanted = false;
         }
         // Who has come into a room in this very step may have spoken there.
-        for (id, member) in &mut self.model.members {
-            for room in self.hub.rooms_of(*id) {
-                if member.asked_in.contains(&*room.id) {
-                    member.enter(self.step, &room.id);
-                }
-            }
-        }
+        self.look_at_members();
+        let peer = self.peers.get_mut(&id).expect("just seen");
         peer.take(&bytes, &mut self.chance, &mut self.model);
         let said = bytes.iter().fold(bytes.len() as u64, |sum, b| {
             sum * 31 % 0xffff_fffb + u64::from(*b)

@@ -92,9 +92,7 @@ impl Backoff {
         if self.max_attempts != 0 && failures >= self.max_attempts {
             return None;
         }
-        // Two independent draws of 32 bits, each in 0 to 1.
-        let part = |bits: u32| f64::from(bits) / f64::from(u32::MAX);
-        let (first, second) = (part(random as u32), part((random >> 32) as u32));
+        let (first, second) = parts(random);
         let cap = self.cap.as_secs_f64();
         let base = match (self.steps.get(failures as usize), self.steps.last()) {
             (Some(step), _) | (None, Some(step)) => step.as_secs_f64(),
@@ -116,6 +114,28 @@ impl Backoff {
         let wait = (spread + added.as_secs_f64() * second).clamp(0.0, cap);
         Some(Duration::try_from_secs_f64(wait).unwrap_or(self.cap))
     }
+
+    /// The same where the peer has named the least, which no cap shortens. The
+    /// jitter comes on top of that: it told all clients the same.
+    pub(super) fn wait_at_least(
+        &self,
+        least: Duration,
+        failures: u32,
+        random: u64,
+    ) -> Option<Duration> {
+        let (first, second) = parts(random);
+        let Jitter { less, more, added } = self.jitter;
+        let spread = least.as_secs_f64() * (less + more) * first + added.as_secs_f64() * second;
+        let spread = Duration::try_from_secs_f64(spread).unwrap_or_default();
+        let wait = self.wait(failures, random)?;
+        Some(wait.max(least.saturating_add(spread)))
+    }
+}
+
+/// Two independent draws of 32 bits, each in 0 to 1.
+fn parts(random: u64) -> (f64, f64) {
+    let part = |bits: u32| f64::from(bits) / f64::from(u32::MAX);
+    (part(random as u32), part((random >> 32) as u32))
 }
 
 #[cfg(test)]
@@ -150,6 +170,34 @@ mod tests {
             2_000, 3_000, 5_000, 9_000, 17_000, 30_000, 30_000, 30_000, 30_000, 30_000,
         ];
         assert_eq!(millis(&Backoff::default(), u64::MAX), most);
+    }
+
+    /// Whom a server tells to wait for a minute come back one by one, not all
+    /// at once when it is over.
+    #[test]
+    fn what_the_peer_names_is_drawn_out_too() {
+        let minute = Duration::from_secs(60);
+        let wait = |backoff: &Backoff, failures, random| {
+            let wait = backoff.wait_at_least(minute, failures, random);
+            wait.map(|wait| wait.as_millis())
+        };
+        let backoff = Backoff::default();
+        assert_eq!(wait(&backoff, 0, 0), Some(60_000));
+        assert_eq!(wait(&backoff, 0, u64::MAX), Some(61_000));
+        assert_eq!(wait(&backoff, 10, 0), None);
+        assert_eq!(wait(&Backoff::smartsocket(), 3, u64::MAX), Some(60_000));
+        let full = Backoff {
+            jitter: Jitter {
+                less: 1.0,
+                ..Jitter::NONE
+            },
+            ..Backoff::default()
+        };
+        assert_eq!(wait(&full, 0, u64::MAX), Some(120_000));
+        // One that is longer anyway is left as it is.
+        let least = Duration::from_millis(1);
+        let usual = backoff.wait(3, 7);
+        assert_eq!(backoff.wait_at_least(least, 3, 7), usual);
     }
 
     #[test]

@@ -12,9 +12,7 @@ use crate::json::Json;
 use crate::message::Utf8Bytes;
 use crate::time::Tick;
 
-use super::{
-    Client, Event, Incoming, Output, RequestError, RequestId, State, SubscriptionId, Verdict,
-};
+use super::{Client, Event, Incoming, Output, RequestError, RequestId, State, SubscriptionId};
 
 type Hear = Box<dyn FnMut(&Incoming) + Send>;
 type Answer = Box<dyn FnOnce(Result<Json, RequestError>) + Send>;
@@ -354,9 +352,11 @@ impl Desk {
                     again: false,
                 }))
             }
-            Event::Ended(ending, verdict) => self.connected(&Err(ConnectError {
+            // The verdict alone does not tell: attempts come to an end, and a
+            // new token has to come from somewhere.
+            Event::Ended(ending, _) => self.connected(&Err(ConnectError {
                 words: ending.to_string(),
-                again: !matches!(verdict, Verdict::Stay | Verdict::Fatal),
+                again: !matches!(self.client.state(), State::Disconnected | State::Error),
             })),
             Event::State(_)
             | Event::Reconnecting { .. }

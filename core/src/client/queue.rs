@@ -48,8 +48,15 @@ impl<T> Queue<T> {
         self.bytes
     }
 
+    /// Whether one more can wait without another having to go for it.
+    pub(super) fn fits(&self, config: &QueueConfig, bytes: usize) -> bool {
+        self.entries.len() < config.max_messages
+            && bytes <= config.max_bytes.saturating_sub(self.bytes)
+    }
+
     /// Adds one, and gives what had to go for it: the oldest of what is less
-    /// urgent or as urgent, or itself where all that waits is more urgent.
+    /// urgent or as urgent, or itself where all that waits is more urgent or it
+    /// is too long for any queue.
     pub(super) fn push(
         &mut self,
         config: &QueueConfig,
@@ -58,6 +65,10 @@ impl<T> Queue<T> {
         value: T,
     ) -> impl Iterator<Item = T> {
         let mut gone = alloc::vec::Vec::new();
+        if bytes > config.max_bytes {
+            gone.push(value);
+            return gone.into_iter();
+        }
         self.serial += 1;
         self.bytes += bytes;
         let key = (Reverse(priority), self.serial);
@@ -78,8 +89,11 @@ impl<T> Queue<T> {
         gone.into_iter()
     }
 
-    pub(super) fn pop(&mut self) -> Option<T> {
-        let (_, (bytes, value)) = self.entries.pop_first()?;
+    /// The first of those that may go.
+    pub(super) fn pop(&mut self, may_go: impl Fn(&T) -> bool) -> Option<T> {
+        let mut entries = self.entries.iter();
+        let (&key, _) = entries.find(|(_, (_, value))| may_go(value))?;
+        let (bytes, value) = self.entries.remove(&key)?;
         self.bytes -= bytes;
         Some(value)
     }
@@ -112,6 +126,8 @@ mod tests {
     enum Op {
         Push(Priority, usize),
         Pop,
+        /// One whose number is even.
+        PopEven,
     }
 
     fn op() -> impl Strategy<Value = Op> {
@@ -123,6 +139,7 @@ mod tests {
         prop_oneof![
             3 => (priority, 0_usize..40).prop_map(|(priority, bytes)| Op::Push(priority, bytes)),
             1 => Just(Op::Pop),
+            1 => Just(Op::PopEven),
         ]
     }
 
@@ -139,9 +156,17 @@ mod tests {
             for (n, op) in ops.into_iter().enumerate() {
                 match op {
                     Op::Push(priority, bytes) => {
+                        let fits = list.len() < max_messages
+                            && list.iter().map(|entry| entry.1).sum::<usize>() + bytes <= max_bytes;
+                        let could = queue.fits(&config, bytes);
+                        prop_assert_eq!(could, fits);
                         let gone: Vec<usize> = queue.push(&config, priority, bytes, n).collect();
-                        list.push((priority, bytes, n));
                         let mut expected = Vec::new();
+                        if bytes > max_bytes {
+                            expected.push(n);
+                        } else {
+                            list.push((priority, bytes, n));
+                        }
                         while list.len() > max_messages
                             || list.iter().map(|entry| entry.1).sum::<usize>() > max_bytes
                         {
@@ -151,10 +176,13 @@ mod tests {
                         }
                         prop_assert_eq!(gone, expected);
                     }
-                    Op::Pop => {
-                        let best = list.iter().map(|entry| entry.0).max();
-                        let at = list.iter().position(|entry| Some(entry.0) == best);
-                        prop_assert_eq!(queue.pop(), at.map(|at| list.remove(at).2));
+                    Op::Pop | Op::PopEven => {
+                        let may_go = |n: usize| matches!(op, Op::Pop) || n % 2 == 0;
+                        let able = || list.iter().filter(|entry| may_go(entry.2));
+                        let best = able().map(|entry| entry.0).max();
+                        let first = able().find(|entry| Some(entry.0) == best).map(|it| it.2);
+                        list.retain(|entry| Some(entry.2) != first);
+                        prop_assert_eq!(queue.pop(|&n| may_go(n)), first);
                     }
                 }
                 prop_assert_eq!(queue.len(), list.len());

@@ -6,7 +6,7 @@ use core::time::Duration;
 use crate::code::CloseCode;
 use crate::error::Fault;
 use crate::http::Response;
-use crate::message::Utf8Bytes;
+use crate::message::{Utf8Bytes, printable};
 use crate::websocket::{Cause, Closed, Deadline};
 
 /// What to do next.
@@ -16,7 +16,7 @@ pub enum Verdict {
     Now,
     /// Dial again after the wait of the [`Backoff`](super::Backoff).
     Backoff,
-    /// Dial again, not before this has passed; the peer said so.
+    /// Dial again, not before this has passed, or a day; the peer said so.
     After(Duration),
     /// Ask for a new token first, then as with a backoff; without a hook that
     /// gives tokens it is fatal, since the same one would be refused again.
@@ -49,7 +49,7 @@ impl fmt::Display for Ending {
             Self::Closed(closed) => closed.fmt(f),
             Self::Dial(fault) => fault.fmt(f),
             Self::TimedOut => f.write_str("the connection was not ready in time"),
-            Self::Protocol(words) => f.write_str(words),
+            Self::Protocol(words) => printable(words).fmt(f),
             Self::Silent => f.write_str("the peer answered no ping"),
         }
     }
@@ -123,6 +123,8 @@ fn of_closed(closed: &Closed) -> Verdict {
         )
         | Cause::Eof
         | Cause::Fault(_) => Verdict::Backoff,
+        Cause::Tunnel(error) if error.is_lasting() => Verdict::Fatal,
+        Cause::Tunnel(_) => Verdict::Backoff,
         #[cfg(feature = "tls")]
         Cause::Tls(error) if error.is_untrusted() => Verdict::Fatal,
         #[cfg(feature = "tls")]

@@ -44,6 +44,8 @@ pub struct World {
     pub posts: VecDeque<Result<String, u16>>,
     /// How the server answers an upgrade.
     pub refuse: Option<u16>,
+    /// What such an answer has as `Retry-After`.
+    pub retry_after: Option<&'static str>,
     /// The longest frame it takes.
     pub max_frame: usize,
     /// The subprotocol it speaks.
@@ -90,6 +92,7 @@ impl World {
             offered: Vec::new(),
             posts: VecDeque::new(),
             refuse: None,
+            retry_after: None,
             max_frame: 1 << 30,
             subprotocol: None,
             closes: Vec::new(),
@@ -215,7 +218,12 @@ impl World {
                                 }
                                 None => ticket.accept(websocket::Accept::default()),
                                 Some(status) => {
-                                    ticket.respond(smartsocket_core::http::Response::new(status))
+                                    let response = smartsocket_core::http::Response::new(status);
+                                    let response = match &self.retry_after {
+                                        Some(text) => response.header("Retry-After", text),
+                                        None => Ok(response),
+                                    };
+                                    ticket.respond(response.expect("a header"))
                                 }
                             };
                             server.decide(self.now, decision);

@@ -9,14 +9,14 @@ use std::task::{Context, Poll};
 
 use async_io::Timer;
 use futures_io::{AsyncRead as _, AsyncWrite as _};
-use smartsocket_core::client::{LineId, Output, Secret};
+use smartsocket_core::client::{Dial, LineId, Output, Secret};
 use smartsocket_core::{Fault, Utf8Bytes};
 
 use crate::connect::{dial, fault};
 use crate::stream::Stream;
 
 use super::builder::{Proof, ProofHook, TokenHook};
-use super::handle::Shared;
+use super::handle::{Shared, TARGET};
 
 const READ: usize = 16 * 1024;
 const MAX_SLICES: usize = 64;
@@ -82,6 +82,8 @@ impl Driver {
             any = true;
             match output {
                 Output::Dial(place) => {
+                    let Dial { host, port, .. } = &place;
+                    log::info!(target: TARGET, "Connecting to {host}:{port}");
                     let dialing = Box::pin(dial(place.host, place.port));
                     self.dialing.push((place.line, dialing));
                 }

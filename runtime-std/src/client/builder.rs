@@ -9,9 +9,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use smartsocket_core::client::{
     Auth, Backoff, Client as Machine, ClientConfig, ConfigError, Ping, Provider, Secret,
 };
+use smartsocket_core::http::Url;
 use smartsocket_core::{Config, Json};
 
 use crate::clock::{self, Clock};
+use crate::way::Way;
 
 use super::driver::Driver;
 use super::handle::{Client, Shared};
@@ -30,6 +32,7 @@ pub struct ClientBuilder {
     hook: Option<TokenHook>,
     proof_hook: Option<ProofHook>,
     buffer: usize,
+    way: Way,
 }
 
 impl ClientBuilder {
@@ -40,10 +43,11 @@ impl ClientBuilder {
             hook: None,
             proof_hook: None,
             buffer: 1_024,
+            way: Way::default(),
         }
     }
 
-    /// Changes any option.
+    /// Changes any option, but proxies and what TLS trusts and shows.
     #[must_use]
     pub fn config(mut self, change: impl FnOnce(&mut ClientConfig)) -> Self {
         change(&mut self.config);
@@ -142,6 +146,54 @@ impl ClientBuilder {
         self
     }
 
+    /// Goes through this proxy: `http://user:password@host:port`, with Basic
+    /// credentials, or `socks5://...`; [`Proxy::parse`] has the details.
+    /// Default: as the variables of the environment say
+    /// ([`Proxies::from_env`]), which never concerns loopback.
+    ///
+    /// [`Proxy::parse`]: crate::proxy::Proxy::parse
+    /// [`Proxies::from_env`]: crate::proxy::Proxies::from_env
+    #[must_use]
+    pub fn proxy(mut self, url: &str) -> Self {
+        self.way.proxy(url);
+        self
+    }
+
+    /// Goes through no proxy, whatever the environment says.
+    #[must_use]
+    pub fn no_proxy(mut self) -> Self {
+        self.way.no_proxy();
+        self
+    }
+
+    /// Trusts the authorities in this PEM text, and no longer the system's; of
+    /// several texts, all of them (MB-38).
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn ca(mut self, pem: &[u8]) -> Self {
+        self.way.tls(|tls| tls.root_pem(pem));
+        self
+    }
+
+    /// Shows this certificate to servers that ask for one: in PEM, its
+    /// intermediates after it, and its private key (MB-36, MB-37).
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn client_certificate(mut self, chain: &[u8], key: &[u8]) -> Self {
+        self.way.tls(|tls| tls.client_certificate_pem(chain, key));
+        self
+    }
+
+    /// Accepts **any** certificate (MB-39): whoever can reach the connection can
+    /// pose as the server, read everything and change it. Only for tests; for a
+    /// private server give its authority to [`ca`](Self::ca) instead.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn dangerous_accept_any_certificate(mut self) -> Self {
+        self.way.tls(|tls| Ok(tls.dangerous_accept_any()));
+        self
+    }
+
     /// How many messages wait for a [`Subscription`](super::Subscription) that
     /// does not take them. Default 1,024.
     #[must_use]
@@ -163,8 +215,11 @@ impl ClientBuilder {
             hook,
             proof_hook,
             buffer,
+            way,
         } = self;
-        trust_system(&mut config)?;
+        let url = Url::parse(&config.url).ok();
+        way.apply(url.as_ref(), Arc::make_mut(&mut config.websocket))
+            .map_err(ConfigError::from)?;
         let clock = Clock::start();
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         let unix_ms = since.map_or(0, |since| since.as_millis() as u64);
@@ -220,20 +275,4 @@ impl fmt::Debug for ClientBuilder {
             .field("config", &self.config)
             .finish_non_exhaustive()
     }
-}
-
-/// Uses the system's authorities unless the configuration has its own.
-#[cfg(feature = "tls")]
-fn trust_system(config: &mut ClientConfig) -> Result<(), ConfigError> {
-    let secure = config.url.trim_start().to_ascii_lowercase();
-    if secure.starts_with("wss:") && config.websocket.client_tls.is_none() {
-        let tls = crate::roots::system().map_err(crate::ClientError::Tls)?;
-        Arc::make_mut(&mut config.websocket).client_tls = Some(tls);
-    }
-    Ok(())
-}
-
-#[cfg(not(feature = "tls"))]
-fn trust_system(_: &mut ClientConfig) -> Result<(), ConfigError> {
-    Ok(())
 }

@@ -16,7 +16,7 @@ use crate::stream::Stream;
 use crate::transport::Transport as _;
 
 use super::builder::{ProofHook, TokenHook};
-use super::handle::Shared;
+use super::handle::{Shared, TARGET};
 
 const READ: usize = 16 * 1024;
 const MAX_SLICES: usize = 64;
@@ -152,6 +152,8 @@ impl Driver {
 
     fn dial(&self, place: Dial) {
         let until = Instant::now() + self.timeout;
+        let Dial { host, port, .. } = &place;
+        log::info!(target: TARGET, "Connecting to {host}:{port}");
         let line = place.line;
         let work = move || Found::Stream(line, dial(&place.host, place.port, until));
         if let Err(error) = self.apart(work) {

@@ -7,16 +7,20 @@ use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use log::Level;
 use smartsocket_core::client::{
     AckTicket, Client as Machine, ClientStats, ConnectError, Desk, Event, Incoming, Priority,
     Provider, RequestError, State,
 };
-use smartsocket_core::{CloseCode, IntoJson, Json, JsonError, Message, Tick, Utf8Bytes};
+use smartsocket_core::{Bytes, CloseCode, IntoJson, Json, JsonError, Message, Tick, Utf8Bytes};
 
 use crate::clock::Clock;
 
 use super::builder::ClientBuilder;
 use super::subscription::{Events, Mailbox, Posting, Subscription};
+
+/// The name of this part in the log.
+pub(super) const TARGET: &str = "smartsocket:client";
 
 /// So many events wait for who does not take them.
 const EVENTS: usize = 1_024;
@@ -217,6 +221,22 @@ impl Client {
         Ok(())
     }
 
+    /// The same with bytes as data, for providers that have such (Socket.IO,
+    /// Phoenix, Ably, an echo); with others it is dropped.
+    pub fn publish_bytes(
+        &self,
+        channel: Option<&str>,
+        event: &str,
+        data: impl Into<Bytes>,
+        priority: Priority,
+    ) {
+        let (channel, event) = (channel.map(Utf8Bytes::from), Utf8Bytes::from(event));
+        self.0.0.command(|desk, now| {
+            let client = &mut desk.client;
+            client.publish_bytes(now, channel, event, data, priority);
+        });
+    }
+
     /// Sends an event and waits for its answer, for
     /// [`ClientConfig::request_timeout`](super::ClientConfig::request_timeout)
     /// or as long as is said here.
@@ -297,11 +317,16 @@ impl Drop for Handle {
 
 impl Shared {
     pub(super) fn new(client: Machine, clock: Clock, buffer: usize, waker: PipeWriter) -> Self {
+        let mut desk = Desk::new(client);
+        desk.listen(|event| {
+            log(event);
+            true
+        });
         Self {
             clock,
             buffer,
             inner: Mutex::new(Inner {
-                desk: Desk::new(client),
+                desk,
                 waker,
                 sleeps: false,
                 left: false,
@@ -324,7 +349,7 @@ impl Shared {
             if catch_unwind(AssertUnwindSafe(|| call.run())).is_ok() {
                 self.lock().desk.called(call);
             } else {
-                log::error!(target: "smartsocket:client", "a handler panicked: it is not called again");
+                log::error!(target: TARGET, "a handler panicked: it is not called again");
             }
         }
     }
@@ -344,4 +369,20 @@ impl Inner {
             let _ = self.waker.write(&[1]);
         }
     }
+}
+
+/// What happens, but for what is said.
+fn log(event: &Event) {
+    let level = match event {
+        Event::Ended(..)
+        | Event::SubscriptionRefused(..)
+        | Event::Unreadable(_)
+        | Event::Dropped(_) => Level::Warn,
+        Event::State(State::Authenticated | State::Error) | Event::Reconnecting { .. } => {
+            Level::Info
+        }
+        Event::State(_) | Event::Subscribed(_) => Level::Debug,
+        Event::Message(_) | Event::Answered(..) => Level::Trace,
+    };
+    log::log!(target: TARGET, level, "{event}");
 }

@@ -8,12 +8,12 @@ use crate::code::CloseCode;
 use crate::entropy::Seed;
 use crate::message::{Message, Utf8Bytes};
 use crate::time::Tick;
-use crate::websocket::{Event as Inner, Output as InnerOutput, WebSocket};
+use crate::websocket::{ClientError, Event as Inner, Output as InnerOutput, WebSocket};
 
-use super::super::protocol::Protocol;
+use super::super::protocol::{Protocol, Saying};
 use super::super::verdict::{Ending, Verdict};
-use super::super::{Dial, Event, LineId, Output, State};
-use super::{Client, is_pattern};
+use super::super::{ConfigError, Dial, Event, LineId, Output, State};
+use super::{Client, LONGEST_HINT, is_pattern};
 
 /// An attempt, and the connection that it becomes.
 #[derive(Debug)]
@@ -46,6 +46,14 @@ impl Course {
             confirms: false,
             held: VecDeque::new(),
         }
+    }
+
+    /// Whether the provider takes this now: the channel may not be ours so far.
+    pub(super) fn may_go(&self, saying: &Saying) -> bool {
+        !self.protocol.speaks_when_subscribed()
+            || saying
+                .channel()
+                .is_none_or(|channel| !self.awaited.contains(channel))
     }
 
     pub(super) const fn line(&self) -> Option<LineId> {
@@ -192,24 +200,34 @@ impl Client {
     }
 
     pub(super) fn dial(&mut self) {
-        match self.upgrade() {
-            Ok(request) => {
-                self.dialed = self.dialed.wrapping_add(1);
-                let line = LineId(self.dialed);
-                self.course.phase = Phase::Dialing(line);
-                let url = request.url();
-                self.outputs.push_back(Output::Dial(Dial {
-                    line,
-                    host: url.host().into(),
-                    port: url.port(),
-                    secure: url.secure(),
-                }));
+        match self.place() {
+            Ok(place) => {
+                self.dialed = place.line.0;
+                self.course.phase = Phase::Dialing(place.line);
+                self.outputs.push_back(Output::Dial(place));
             }
             Err(error) => {
                 let words = alloc::format!("{error}");
                 self.ended(Ending::Protocol(words.into()), Verdict::Fatal);
             }
         }
+    }
+
+    /// Where the next stream goes to.
+    pub(super) fn place(&mut self) -> Result<Dial, ConfigError> {
+        let request = self.upgrade()?;
+        let url = request.url();
+        let proxy = self.config.websocket.proxy(url);
+        let (host, port) = match proxy.map_err(ClientError::from)? {
+            Some(proxy) => (proxy.host(), proxy.port()),
+            None => (url.host(), url.port()),
+        };
+        Ok(Dial {
+            line: LineId(self.dialed.wrapping_add(1)),
+            host: host.into(),
+            port,
+            secure: url.secure(),
+        })
     }
 
     /// In.
@@ -280,7 +298,9 @@ impl Client {
             Inner::Message(message) => {
                 self.stats.messages_received += 1;
                 self.stats.bytes_received += message.len() as u64;
-                self.pong = Tick::MAX;
+                if self.aside.is_none() {
+                    self.pong = Tick::MAX;
+                }
                 self.with_protocol(|protocol, cx| protocol.received(cx, message));
             }
             Inner::Closed(closed) => {
@@ -352,7 +372,9 @@ impl Client {
                 Verdict::Reauthenticate if !self.config.refresh => None,
                 // Not again and again: one that does not last is waited for.
                 Verdict::Now if self.failures == 0 => wait.map(|_| Duration::ZERO),
-                Verdict::After(least) => wait.map(|wait| wait.max(least)),
+                Verdict::After(least) => {
+                    backoff.wait_at_least(least.min(LONGEST_HINT), self.failures, random)
+                }
                 Verdict::Now | Verdict::Backoff | Verdict::Reauthenticate => wait,
             }
         });

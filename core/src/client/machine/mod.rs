@@ -33,6 +33,9 @@ use super::{
     SubscriptionId,
 };
 
+/// No peer keeps a client away, or silent, for longer than this.
+const LONGEST_HINT: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// A client that stays connected, as a state machine: what happened on the
 /// network and what the application wants in, what to do about it out.
 ///
@@ -130,7 +133,7 @@ impl Client {
         };
         if !client.config.refresh {
             // What will be refused every time is refused at once.
-            client.upgrade()?;
+            client.place()?;
         }
         Ok(client)
     }
@@ -178,7 +181,7 @@ impl Client {
         }
         match self.course.phase {
             Phase::Waiting(_) => self.attempt(),
-            Phase::Line(_) if self.state == State::Authenticated => {
+            Phase::Line(_) if self.state == State::Authenticated && self.config.ping.is_some() => {
                 self.ping = now;
                 self.handle_timeout(now);
             }
@@ -243,6 +246,26 @@ impl Client {
             channel,
             name: event.into(),
             data,
+        };
+        self.say(saying, priority, None);
+    }
+
+    /// The same with bytes as data, for providers that have such: Socket.IO,
+    /// Phoenix, Ably; an echo sends just these. With others it is
+    /// [`Dropped`](Event::Dropped).
+    pub fn publish_bytes(
+        &mut self,
+        now: Tick,
+        channel: Option<Utf8Bytes>,
+        event: impl Into<Utf8Bytes>,
+        data: impl Into<Bytes>,
+        priority: Priority,
+    ) {
+        self.tick(now);
+        let saying = Saying::Bytes {
+            channel,
+            name: event.into(),
+            data: data.into(),
         };
         self.say(saying, priority, None);
     }

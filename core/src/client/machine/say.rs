@@ -11,7 +11,7 @@ use super::super::protocol::{Act, Cx, Protocol, Saying};
 use super::super::queue::Priority;
 use super::super::verdict::Ending;
 use super::super::{Event, Incoming, Output, RequestError, RequestId, State, SubscriptionId};
-use super::{Client, Phase};
+use super::{Client, LONGEST_HINT, Phase};
 
 #[derive(Debug)]
 pub(super) struct Waiting {
@@ -81,7 +81,7 @@ impl Client {
                 self.outputs
                     .push_back(Output::Event(Event::Message(incoming)));
             }
-            Act::Hold(time) => self.allowed = self.allowed.max(now + time),
+            Act::Hold(time) => self.allowed = self.allowed.max(now + time.min(LONGEST_HINT)),
             Act::Unreadable(words) => self
                 .outputs
                 .push_back(Output::Event(Event::Unreadable(words))),
@@ -170,6 +170,24 @@ impl Client {
     pub(super) fn say(&mut self, saying: Saying, priority: Priority, answer: Option<RequestId>) {
         let bytes = saying.len();
         let waiting = Waiting { saying, answer };
+        let crowded = !self.queue.fits(&self.config.queue, bytes);
+        if crowded {
+            // What waits for company has enough.
+            self.batch = self.batch.min(self.clock);
+            self.flush();
+        }
+        // The queue's bounds are not for what need not wait.
+        let alone = crowded || self.config.batch.is_none();
+        let may_go = self.queue.is_empty() && self.course.may_go(&waiting.saying);
+        if alone && may_go && self.may_say() {
+            self.say_now(waiting);
+        } else {
+            self.wait(waiting, bytes, priority);
+        }
+        self.pump();
+    }
+
+    fn wait(&mut self, waiting: Waiting, bytes: usize, priority: Priority) {
         let gone: Vec<_> = self
             .queue
             .push(&self.config.queue, priority, bytes, waiting)
@@ -181,7 +199,23 @@ impl Client {
         if let Some(batch) = self.config.batch {
             self.batch = self.batch.min(self.clock + batch);
         }
-        self.pump();
+    }
+
+    /// Whether a message may go out this moment.
+    fn may_say(&mut self) -> bool {
+        self.state == State::Authenticated
+            && self
+                .current()
+                .is_some_and(|line| line.ws.is_open() && line.ws.has_room())
+            && self.course.held.is_empty()
+            && self.allowance()
+    }
+
+    fn say_now(&mut self, Waiting { saying, answer }: Waiting) {
+        if let Some(request) = answer.and_then(|id| self.requests.get_mut(&id)) {
+            request.sent = true;
+        }
+        self.with_protocol(|protocol, cx| protocol.say(cx, &saying, answer));
     }
 
     pub(super) fn lost(&mut self, messages: usize) {
@@ -213,21 +247,12 @@ impl Client {
             }
             self.batch = Tick::MAX;
         }
-        while self.state == State::Authenticated
-            && let Some(line) = self.current()
-            && line.ws.is_open()
-            && line.ws.has_room()
-            && !self.queue.is_empty()
-            && self.course.held.is_empty()
-            && self.allowance()
-        {
-            let Some(Waiting { saying, answer }) = self.queue.pop() else {
+        while !self.queue.is_empty() && self.may_say() {
+            let course = &self.course;
+            let Some(waiting) = self.queue.pop(|it| course.may_go(&it.saying)) else {
                 break;
             };
-            if let Some(request) = answer.and_then(|id| self.requests.get_mut(&id)) {
-                request.sent = true;
-            }
-            self.with_protocol(|protocol, cx| protocol.say(cx, &saying, answer));
+            self.say_now(waiting);
         }
     }
 

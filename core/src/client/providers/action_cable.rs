@@ -155,6 +155,12 @@ impl Protocol for ActionCable {
         }
     }
 
+    /// Its threads may come to an action before they come to the command that
+    /// asked for the channel, and then it is lost.
+    fn speaks_when_subscribed(&self) -> bool {
+        true
+    }
+
     fn subscribe(&mut self, cx: &mut Cx<'_>, channel: &str) {
         let identifier = identifier(channel);
         cx.send(command("subscribe", &identifier, None));
@@ -189,7 +195,9 @@ impl Protocol for ActionCable {
                 let data = action(name, data.as_ref());
                 cx.send(command("message", &identifier(channel), Some(&data)));
             }
-            Saying::Raw(Message::Binary(_)) | Saying::Event { channel: None, .. } => cx.dropped(),
+            Saying::Raw(Message::Binary(_))
+            | Saying::Event { channel: None, .. }
+            | Saying::Bytes { .. } => cx.dropped(),
         }
     }
 

@@ -126,6 +126,7 @@ impl Protocol for Aws {
                 name,
                 data,
             } => Message::text(body(channel.as_deref(), name, data.as_ref(), answer)),
+            Saying::Bytes { .. } => return cx.dropped(),
         };
         if message.len() <= MESSAGE {
             self.running.extend(answer);

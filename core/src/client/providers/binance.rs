@@ -216,6 +216,7 @@ impl Protocol for Binance {
                 let params = data.as_ref().map(Json::as_str);
                 self.ask(cx, name, params, answer.map(Pending::Request));
             }
+            Saying::Bytes { .. } => cx.dropped(),
         }
     }
 

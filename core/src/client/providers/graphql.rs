@@ -317,6 +317,7 @@ impl Protocol for Graphql {
                 };
                 self.start(cx, &id, &operation(name, data.as_ref()));
             }
+            Saying::Bytes { .. } => cx.dropped(),
         }
     }
 

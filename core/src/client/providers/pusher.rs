@@ -148,6 +148,11 @@ impl Protocol for Pusher {
         }
     }
 
+    /// Events of clients are for members, who are asked for first.
+    fn speaks_when_subscribed(&self) -> bool {
+        true
+    }
+
     fn subscribe(&mut self, cx: &mut Cx<'_>, channel: &str) {
         let Some(socket) = &self.socket else {
             return;
@@ -213,7 +218,7 @@ impl Protocol for Pusher {
         }
         let (channel, name, data) = match what {
             Saying::Raw(Message::Text(text)) => return cx.send(Message::Text(text.clone())),
-            Saying::Raw(Message::Binary(_)) => return cx.dropped(),
+            Saying::Raw(Message::Binary(_)) | Saying::Bytes { .. } => return cx.dropped(),
             Saying::Event {
                 channel,
                 name,

@@ -422,6 +422,7 @@ impl Protocol for Peer {
                 };
                 self.out(cx, &what);
             }
+            Saying::Bytes { .. } => cx.dropped(),
         }
     }
 
