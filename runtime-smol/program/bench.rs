@@ -18,7 +18,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use smartsocket_smol::http::Url;
 use smartsocket_smol::{CloseCode, Config, Error, WebSocket, block_on};
 
-use crate::explain::{self, Failure};
+use crate::explain::{self, Failure, Way};
 use crate::payload::Payload;
 use crate::report::Report;
 use crate::target::{Address, Target, address};
@@ -222,6 +222,7 @@ impl Bench {
             ..Config::default()
         };
         let connect = self.target.connect(&self.url, config)?;
+        let way = self.target.way(url.clone())?;
         let mut opened = Vec::new();
         let mut under_way = VecDeque::new();
         for n in 0..self.connections {
@@ -232,8 +233,9 @@ impl Bench {
                     break;
                 };
                 let websocket = next.await;
-                opened
-                    .push(websocket.map_err(|error| self.not_opened(&error, url, run.open.get()))?);
+                opened.push(
+                    websocket.map_err(|error| self.not_opened(&error, &way, run.open.get()))?,
+                );
                 run.open.set(run.open.get() + 1);
                 progress.opened(run.open.get(), self.connections);
             }
@@ -241,8 +243,8 @@ impl Bench {
         Ok(opened)
     }
 
-    fn not_opened(&self, error: &Error, url: &Url, open: u32) -> Failure {
-        let mut failure = self.target.explain(error, url);
+    fn not_opened(&self, error: &Error, way: &Way, open: u32) -> Failure {
+        let mut failure = self.target.explain(error, way);
         if open > 0 {
             failure.text = format!(
                 "connection {} of {}: {}",

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use smartsocket_smol::client::{Ending, Verdict};
 use smartsocket_smol::http::{HeadError, Response, Url};
+use smartsocket_smol::proxy::{Proxy, TunnelError};
 use smartsocket_smol::tls::TlsError;
 use smartsocket_smol::{
     Cause, ClientError, CloseCode, Closed, Deadline, Error, ErrorCode, Fault, Violation,
@@ -51,15 +52,15 @@ impl Failure {
 }
 
 /// Why a connection did not open.
-pub(crate) fn opening(error: &Error, url: &Url, timeout: Duration) -> Failure {
-    let place = url.authority_with_port();
+pub(crate) fn opening(error: &Error, way: &Way) -> Failure {
+    let place = way.url.authority_with_port();
     let text = match error {
         Error::Url(error) => return Failure::usage(format!("bad URL: {error}")),
         Error::Header(error) => return Failure::usage(format!("bad option: {error}")),
         Error::Client(ClientError::Tls(error)) => tls(error, &place),
         Error::Client(error @ ClientError::NoTls) => error.to_string(),
-        Error::Connect { fault, .. } => unreachable(fault, url, timeout),
-        Error::Closed(closed) => return closed_early(closed, url, timeout, BY_HEADER),
+        Error::Connect { fault, .. } => way.blocked(fault),
+        Error::Closed(closed) => return closed_early(closed, way, BY_HEADER),
         // Nothing is sent before the connection is open.
         _ => error.to_string(),
     };
@@ -68,28 +69,22 @@ pub(crate) fn opening(error: &Error, url: &Url, timeout: Duration) -> Failure {
 
 /// Why a connection of a client that stays connected ended, or did not come
 /// about; `open` says which.
-pub(crate) fn lost(
-    ending: &Ending,
-    verdict: Verdict,
-    url: &Url,
-    timeout: Duration,
-    open: bool,
-) -> Failure {
-    let place = url.authority_with_port();
+pub(crate) fn lost(ending: &Ending, verdict: Verdict, way: &Way, open: bool) -> Failure {
+    let place = way.url.authority_with_port();
     let mut text = match ending {
         // Coming back is what is done in any case.
         Ending::Closed(closed) if open => match verdict {
             Verdict::Now | Verdict::Backoff | Verdict::After(_) => closed.to_string(),
             Verdict::Reauthenticate | Verdict::Stay | Verdict::Fatal => self::ending(closed),
         },
-        Ending::Closed(closed) => return closed_early(closed, url, timeout, BY_TOKEN),
-        Ending::Dial(fault) => unreachable(fault, url, timeout),
+        Ending::Closed(closed) => return closed_early(closed, way, BY_TOKEN),
+        Ending::Dial(fault) => way.blocked(fault),
         Ending::TimedOut if open => format!(
             "{place} did not let us in within {} s: check --provider and the path of the URL, or \
              wait longer with --timeout",
-            timeout.as_secs_f64()
+            way.timeout.as_secs_f64()
         ),
-        Ending::TimedOut => late(&place, timeout),
+        Ending::TimedOut => late(&place, way.timeout),
         Ending::Protocol(words) => {
             let known = ErrorCode::ALL.into_iter();
             let mut known = known.filter(|code| words.starts_with(code.as_str()));
@@ -107,22 +102,38 @@ pub(crate) fn lost(
     Failure::new(printable(&text))
 }
 
-/// Why there is no stream to the host.
-fn unreachable(fault: &Fault, url: &Url, timeout: Duration) -> String {
-    let place = url.authority_with_port();
-    match fault {
-        Fault::Refused => format!("nothing listens at {place} (connection refused)"),
-        Fault::TimedOut => late(&place, timeout),
-        Fault::NotFound(why) => format!(
-            "the host {} has no address: check its spelling and the network ({})",
-            url.host(),
-            last_part(why)
-        ),
-        _ => format!("cannot connect to {place}: {fault}"),
+/// Where a client connects to.
+#[derive(Clone, Debug)]
+pub(crate) struct Way {
+    /// The server.
+    pub(crate) url: Url,
+    /// What stands before it.
+    pub(crate) proxy: Option<Proxy>,
+    /// How long to try.
+    pub(crate) timeout: Duration,
+}
+
+impl Way {
+    /// Why there is no stream to the host.
+    fn blocked(&self, fault: &Fault) -> String {
+        let (place, host) = match &self.proxy {
+            Some(proxy) => (format!("the proxy {proxy}"), proxy.host()),
+            None => (self.url.authority_with_port(), self.url.host()),
+        };
+        match fault {
+            Fault::Refused => format!("nothing listens at {place} (connection refused)"),
+            Fault::TimedOut => late(&place, self.timeout),
+            Fault::NotFound(why) => format!(
+                "the host {host} has no address: check its spelling and the network ({})",
+                last_part(why)
+            ),
+            _ => format!("cannot connect to {place}: {fault}"),
+        }
     }
 }
 
-fn closed_early(closed: &Closed, url: &Url, timeout: Duration, credentials: &str) -> Failure {
+fn closed_early(closed: &Closed, way: &Way, credentials: &str) -> Failure {
+    let Way { url, timeout, .. } = way;
     let place = &url.authority_with_port();
     let text = match &closed.cause {
         Cause::Refused(response) => {
@@ -136,9 +147,13 @@ fn closed_early(closed: &Closed, url: &Url, timeout: Duration, credentials: &str
         Cause::Head(HeadError::Byte {
             found: 0x15 | 0x16, ..
         }) => format!("{place} speaks TLS: use wss:// instead of ws://"),
+        Cause::Tunnel(error @ (TunnelError::NoCredentials | TunnelError::WrongCredentials)) => {
+            format!("{error}: give them with --proxy http://USER:PASSWORD@HOST:PORT")
+        }
+        Cause::Tunnel(error) => format!("no way to {place}: {error}"),
         Cause::Head(error) => format!("{place} does not answer in HTTP: {error}"),
         Cause::Handshake(error) => format!("{place} is no WebSocket server: {error}"),
-        Cause::Timeout(Deadline::Handshake) => late(place, timeout),
+        Cause::Timeout(Deadline::Handshake) => late(place, *timeout),
         Cause::Eof | Cause::Fault(Fault::Reset) if url.secure() => format!(
             "{place} ended the connection during the handshake: if it does not speak TLS, use ws://"
         ),

@@ -94,6 +94,12 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let level = match &cli.command {
         Command::Connect(connect) if connect.verbose >= 2 => cli.log.max(log::LevelFilter::Debug),
+        // It tells by itself what the log would warn of.
+        Command::Connect(connect)
+            if connect.stays_connected() && cli.log == log::LevelFilter::Warn =>
+        {
+            log::LevelFilter::Error
+        }
         Command::Connect(_)
         | Command::Serve(_)
         | Command::Check(_)

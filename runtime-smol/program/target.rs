@@ -4,12 +4,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use smartsocket_smol::deflate::Deflate;
 use smartsocket_smol::http::Url;
+use smartsocket_smol::proxy::{Proxies, Proxy};
 use smartsocket_smol::tls::ClientTls;
 use smartsocket_smol::{Config, Connect};
 
-use crate::explain::{self, Failure};
+use crate::explain::{self, Failure, Way};
 use crate::output::note;
 use crate::values::{Header, header, positive_seconds};
 
@@ -19,6 +22,20 @@ pub(crate) const SHORTEST_SECRET: usize = 7;
 /// Where to connect, as it was typed.
 #[derive(Clone)]
 pub(crate) struct Address(String);
+
+/// What is not shown, such as the URL of a proxy with a password.
+#[derive(Clone)]
+struct Hidden(String);
+
+impl std::fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
+fn hidden(text: &str) -> Result<Hidden, std::convert::Infallible> {
+    Ok(Hidden(text.into()))
+}
 
 /// How to connect, and as whom.
 #[derive(clap::Args)]
@@ -32,6 +49,13 @@ pub(crate) struct Target {
     /// Say for which page to connect, as browsers do
     #[arg(long, value_name = "ORIGIN")]
     origin: Option<String>,
+    /// Go through this proxy: http://USER:PASSWORD@HOST:PORT or socks5://...
+    /// [default: what HTTPS_PROXY, http_proxy, ALL_PROXY and NO_PROXY say]
+    #[arg(long, value_name = "URL", value_parser = hidden)]
+    proxy: Option<Hidden>,
+    /// Go through no proxy, whatever the environment says
+    #[arg(long, conflicts_with = "proxy")]
+    no_proxy: bool,
     /// Trust the authorities in this PEM file instead of the system's
     #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
     ca: Option<PathBuf>,
@@ -111,7 +135,32 @@ impl Target {
             handshake_timeout: Some(self.timeout),
             deflate: self.deflate.then(Deflate::default),
             client_tls: if secure { self.tls()? } else { None },
+            proxies: Some(self.proxies()?),
             ..config
+        })
+    }
+
+    /// Which proxies to go through.
+    fn proxies(&self) -> Result<Proxies, Failure> {
+        if self.no_proxy {
+            return Ok(Proxies::none());
+        }
+        match &self.proxy {
+            Some(Hidden(url)) => Proxy::parse(url)
+                .map(Proxies::from)
+                .map_err(|error| Failure::usage(format!("bad option: {error}"))),
+            None => Ok(Proxies::from_env(|name| std::env::var(name).ok())),
+        }
+    }
+
+    /// The way to a server.
+    pub(crate) fn way(&self, url: Url) -> Result<Way, Failure> {
+        let proxies = self.proxies()?;
+        let proxy = proxies.of(&url).map(Option::<&Proxy>::cloned);
+        Ok(Way {
+            proxy: proxy.map_err(|error| Failure::usage(error.to_string()))?,
+            url,
+            timeout: self.timeout,
         })
     }
 
@@ -135,19 +184,29 @@ impl Target {
             .chain(origin)
     }
 
-    /// Words of the headers' values, which a server may repeat.
+    /// Words of the headers' values, which a server may repeat, and what opens
+    /// the proxy.
     pub(crate) fn secrets(&self) -> Vec<String> {
         let values = self.headers.iter().map(|header| &*header.value);
+        let userinfo = self.proxy.as_ref().and_then(|Hidden(url)| {
+            let rest = url.split_once("://").map_or(&**url, |(_, rest)| rest);
+            rest.rsplit_once('@').map(|(userinfo, _)| userinfo)
+        });
+        let basic = userinfo.map(|userinfo| STANDARD.encode(userinfo));
+        let password = userinfo.and_then(|it| it.split_once(':'));
+        let password = password.map(|(_, password)| password);
         values
             .flat_map(str::split_whitespace)
+            .chain(basic.as_deref())
+            .chain(password)
             .filter(|word| word.len() >= SHORTEST_SECRET)
             .map(String::from)
             .collect()
     }
 
     /// Why a connection did not open, without secrets the server may have repeated.
-    pub(crate) fn explain(&self, error: &smartsocket_smol::Error, url: &Url) -> Failure {
-        let Failure { text, code } = explain::opening(error, url, self.timeout);
+    pub(crate) fn explain(&self, error: &smartsocket_smol::Error, way: &Way) -> Failure {
+        let Failure { text, code } = explain::opening(error, way);
         let text = redact(&text, &self.secrets());
         Failure { text, code }
     }

@@ -5,6 +5,7 @@ mod bench;
 mod config;
 mod connect;
 mod provider;
+mod proxy;
 mod secrecy;
 mod serve;
 mod support;

@@ -105,9 +105,14 @@ impl Connect {
     /// Talks until one side has had enough.
     pub(crate) fn run(self) -> Result<u8, Failure> {
         match &self.url {
-            Some(address) if !self.options.are_asked_for() => plain::run(&self, address),
+            Some(address) if !self.stays_connected() => plain::run(&self, address),
             Some(_) | None => session::run(&self),
         }
+    }
+
+    /// Whether it is not one plain connection that is wanted.
+    pub(crate) const fn stays_connected(&self) -> bool {
+        self.options.are_asked_for()
     }
 
     const fn format(&self) -> Format {

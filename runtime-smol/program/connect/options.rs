@@ -139,7 +139,7 @@ pub(super) struct Plan {
 }
 
 impl Options {
-    /// Whether it is not a plain connection that is wanted.
+    /// Whether a provider is named.
     pub(super) const fn are_asked_for(&self) -> bool {
         self.provider.is_some() || self.form.is_some()
     }

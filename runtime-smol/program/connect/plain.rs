@@ -57,6 +57,7 @@ async fn talk(
             ..Config::default()
         },
     )?;
+    let way = options.target.way(url.clone())?;
     let mut signals = input::signals([Signal::Int, Signal::Term])?;
 
     transcript.opening(&url, options.target.header_names());
@@ -64,7 +65,7 @@ async fn talk(
     let interrupted = async { Err(signal(&mut signals).await) };
     let websocket = match open.or(interrupted).await {
         Ok(Ok(websocket)) => websocket,
-        Ok(Err(error)) => return Err(options.target.explain(&error, &url)),
+        Ok(Err(error)) => return Err(options.target.explain(&error, &way)),
         Err(code) => return Ok(code),
     };
     if io::stdin().is_terminal() && io::stderr().is_terminal() && !options.json {

@@ -10,9 +10,8 @@ use smartsocket_smol::Json;
 use smartsocket_smol::client::{
     ClientStats, Ending, Event, Incoming, Payload, RequestError, State, Verdict,
 };
-use smartsocket_smol::http::Url;
 
-use crate::explain::{self, Failure};
+use crate::explain::{self, Failure, Way};
 use crate::output::hex;
 use crate::transcript::Transcript;
 
@@ -27,8 +26,7 @@ const PLAIN: &str = "\x1b[0m";
 pub(super) struct Print {
     transcript: Transcript,
     color: bool,
-    url: Url,
-    timeout: Duration,
+    way: Way,
     /// The WebSocket of the attempt under way opened.
     open: bool,
     /// When the last message came.
@@ -43,13 +41,12 @@ pub(super) struct Print {
 }
 
 impl Print {
-    pub(super) fn new(transcript: Transcript, url: Url, timeout: Duration) -> Self {
+    pub(super) fn new(transcript: Transcript, way: Way) -> Self {
         let quiet = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Self {
             color: transcript.is_terminal() && !quiet,
             transcript,
-            url,
-            timeout,
+            way,
             open: false,
             heard: None,
             ended: None,
@@ -238,7 +235,7 @@ impl Print {
 
     fn ended(&mut self, ending: &Ending, verdict: Verdict) -> io::Result<()> {
         let open = std::mem::take(&mut self.open);
-        let mut failure = explain::lost(ending, verdict, &self.url, self.timeout, open);
+        let mut failure = explain::lost(ending, verdict, &self.way, open);
         failure.text = self.transcript.without_secrets(&failure.text);
         let entry = self.transcript.entry(Entry::Ended {
             code: ending.code().into(),
@@ -372,6 +369,7 @@ fn milliseconds(time: Duration) -> f64 {
 #[cfg(test)]
 mod tests {
     use smartsocket_smol::Message;
+    use smartsocket_smol::http::Url;
 
     use super::*;
     use crate::transcript::Format;
@@ -379,8 +377,12 @@ mod tests {
     fn print(secrets: &[&str]) -> Print {
         let secrets: Vec<_> = secrets.iter().map(|it| (*it).to_owned()).collect();
         let transcript = Transcript::new(Format::Lines, 0, secrets);
-        let url = Url::parse("ws://h/").unwrap();
-        let mut print = Print::new(transcript, url, Duration::ZERO);
+        let way = Way {
+            url: Url::parse("ws://h/").unwrap(),
+            proxy: None,
+            timeout: Duration::ZERO,
+        };
+        let mut print = Print::new(transcript, way);
         print.color = false;
         print
     }

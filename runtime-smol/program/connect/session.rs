@@ -58,7 +58,7 @@ pub(super) fn run(options: &Connect) -> Result<u8, Failure> {
         return Ok(0);
     }
     let transcript = Transcript::new(options.format(), options.verbose, plan.secrets.clone());
-    let print = Print::new(transcript, plan.url.clone(), options.target.timeout);
+    let print = Print::new(transcript, options.target.way(plan.url.clone())?);
     let print = Shown(Arc::new(Mutex::new(print)));
     let done = block_on(talk(options, plan, &print));
     if let Err(failure) = &done {
