@@ -191,6 +191,8 @@ fn a_hint_of_the_server_is_obeyed_for_a_day_at_most() {
         (None, seconds(1)),
         (Some("120"), seconds(120)),
         (Some("Sun, 06 Nov 1994 08:49:37 GMT"), seconds(1)),
+        (Some("Tue, 14 Nov 2023 22:15:20 GMT"), seconds(120)),
+        (Some("Fri, 31 Dec 9999 23:59:59 GMT"), day),
         (Some("18446744073709551615"), day),
     ];
     for (hint, wait) in rows {

@@ -17,6 +17,7 @@ pub mod differential;
 pub mod extension_header;
 pub mod frame_header;
 pub mod inflate;
+pub mod proxy;
 pub mod replay;
 pub mod request_head;
 pub mod response_head;
@@ -42,7 +43,7 @@ static HEAP: &StatsAlloc<std::alloc::System> = &INSTRUMENTED_SYSTEM;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target. Each has a program in `fuzz_targets` and a folder in `corpus`.
-pub const TARGETS: [Target; 18] = [
+pub const TARGETS: [Target; 19] = [
     ("api", api::run),
     ("client", client::run),
     ("client_provider", client_provider::run),
@@ -55,6 +56,7 @@ pub const TARGETS: [Target; 18] = [
     ("extension_header", extension_header::run),
     ("frame_header", frame_header::run),
     ("inflate", inflate::run),
+    ("proxy", proxy::run),
     ("request_head", request_head::run),
     ("response_head", response_head::run),
     ("route", route::run),

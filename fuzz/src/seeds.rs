@@ -21,10 +21,53 @@ pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     dialects(&mut seeds);
     providers(&mut seeds);
     encrypted(&mut seeds);
+    proxies(&mut seeds);
     for (name, role) in [("server", Role::Server), ("client", Role::Client)] {
         connections(&mut seeds, name, role);
     }
     seeds
+}
+
+fn proxies(seeds: &mut Seeds) {
+    let mut add = |options: u8, rest: &[u8]| {
+        seeds.push(("proxy", [&[options][..], rest].concat()));
+    };
+    for answer in [
+        "200 OK\r\n\r\nrest",
+        "100 Continue\r\n\r\nHTTP/1.0 200 OK\r\nA: b\r\n\r\n",
+        "403 No\r\n\r\n",
+        "407 x\r\nProxy-Authenticate: Basic realm=\"a, b\"\r\n\r\n",
+        "407 x\r\nProxy-Authenticate: NTLM\r\nProxy-Authenticate: Digest a=b, c=d\r\n\r\n",
+        "502 \u{e9}\r\nContent-Length: 2\r\n\r\nno",
+    ] {
+        for options in [0, 1, 5] {
+            let rest = format!("\x02\x03\x09HTTP/1.1 {answer}");
+            add(options, rest.as_bytes());
+        }
+    }
+    for answer in [
+        &[5, 0, 5, 0, 0, 1, 1, 2, 3, 4, 0, 80, b'x'][..],
+        &[5, 0, 5, 0, 0, 3, 1, b'h', 0, 80],
+        &[5, 0, 5, 4, 0, 1],
+        &[
+            5, 2, 1, 0, 5, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 80,
+        ],
+        &[5, 2, 1, 1],
+        &[5, 0xff],
+        b"HTTP/1.1 400 \r\n\r\n",
+    ] {
+        for options in [2, 3, 7, 11] {
+            add(options, &[&[1, 2], answer].concat());
+        }
+    }
+    for lines in [
+        "http://us:hunter2@proxy:3128\n.example.com,10.0.0.0/8 [::1]:8\nwss://a.example.com",
+        "proxy\n2001:db8::/32 *.b a:1\nws://[2001:db8::1]:80",
+        "socks5h://u%40:p%2F@[::1]\n1.2.3.4:80\nws://1.2.3.4",
+        "https://us:hunter2@proxy\n\nws://h",
+    ] {
+        add(0x80, lines.as_bytes());
+    }
 }
 
 type Seeds = Vec<(&'static str, Vec<u8>)>;

@@ -177,7 +177,7 @@ mod tests {
                         prop_assert_eq!(gone, expected);
                     }
                     Op::Pop | Op::PopEven => {
-                        let may_go = |n: usize| matches!(op, Op::Pop) || n % 2 == 0;
+                        let may_go = |n: usize| matches!(op, Op::Pop) || n.is_multiple_of(2);
                         let able = || list.iter().filter(|entry| may_go(entry.2));
                         let best = able().map(|entry| entry.0).max();
                         let first = able().find(|entry| Some(entry.0) == best).map(|it| it.2);

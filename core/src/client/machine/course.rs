@@ -304,7 +304,7 @@ impl Client {
                 self.with_protocol(|protocol, cx| protocol.received(cx, message));
             }
             Inner::Closed(closed) => {
-                let ending = Ending::Closed(*closed);
+                let ending = Ending::closed(*closed, self.unix_ms());
                 let answer = ending.response();
                 match answer.and_then(|answer| self.course.protocol.negotiated(answer)) {
                     Some(Ok(())) => return self.dial(),

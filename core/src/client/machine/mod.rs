@@ -39,7 +39,7 @@ const LONGEST_HINT: Duration = Duration::from_secs(24 * 60 * 60);
 /// A client that stays connected, as a state machine: what happened on the
 /// network and what the application wants in, what to do about it out.
 ///
-/// The methods are of the kinds of [`WebSocket`]'s: inputs (`handle_*`,
+/// The methods are of the kinds of [`WebSocket`](crate::WebSocket)'s: inputs (`handle_*`,
 /// [`transmitted`](Self::transmitted)), commands, outputs and getters. A
 /// message of the application is sent at most once: one that was on the wire
 /// when the connection broke is not sent again, one that waited is.
@@ -386,7 +386,7 @@ impl Client {
         wanted
     }
 
-    /// Bytes came; see [`WebSocket::handle_bytes`].
+    /// Bytes came; see [`WebSocket::handle_bytes`](crate::WebSocket::handle_bytes).
     pub fn handle_bytes(&mut self, now: Tick, line: LineId, data: &mut [u8]) {
         let now = self.tick(now);
         if let Some(line) = self.line(line) {
@@ -395,12 +395,12 @@ impl Client {
         }
     }
 
-    /// See [`WebSocket::take_fill`].
+    /// See [`WebSocket::take_fill`](crate::WebSocket::take_fill).
     pub fn take_fill(&mut self, line: LineId) -> Option<Fill> {
         self.line(line)?.ws.take_fill()
     }
 
-    /// See [`WebSocket::handle_fill`].
+    /// See [`WebSocket::handle_fill`](crate::WebSocket::handle_fill).
     pub fn handle_fill(&mut self, now: Tick, line: LineId, fill: Fill) {
         let now = self.tick(now);
         if let Some(line) = self.line(line) {
