@@ -1,4 +1,4 @@
-//! Dates on the wire: RFC 3339, in UTC, with milliseconds.
+//! Dates on the wire: RFC 3339, in UTC, with milliseconds; and those of HTTP.
 
 use core::fmt;
 
@@ -87,6 +87,55 @@ impl Timestamp {
     }
 }
 
+/// Milliseconds from 1970 to the moment that a date of HTTP names, in any of
+/// its three forms (RFC 9110 §5.6.7). A year of two digits is one from 1970 to
+/// 2069. `None` for what is no such date, or is before 1970.
+pub(crate) fn parse_http(text: &str) -> Option<u64> {
+    let mut rest = Rest(text.as_bytes());
+    // The name of the day says nothing new.
+    while rest.0.first().is_some_and(u8::is_ascii_alphabetic) {
+        rest.0 = &rest.0[1..];
+    }
+    let (year, month, day, seconds);
+    if rest.one_of(b", ")? == b',' {
+        rest.one_of(b" ")?;
+        day = rest.number(2)?;
+        let between = rest.one_of(b" -")?;
+        month = rest.month()?;
+        rest.one_of(&[between])?;
+        year = match between {
+            b' ' => rest.number(4)?,
+            _ => (rest.number(2)? + 30) % 100 + 1970,
+        };
+        rest.one_of(b" ")?;
+        seconds = rest.time()?;
+        rest.0 = rest.0.strip_prefix(b" GMT")?;
+    } else {
+        month = rest.month()?;
+        rest.one_of(b" ")?;
+        day = match rest.0.strip_prefix(b" ") {
+            Some(one) => {
+                rest.0 = one;
+                rest.number(1)?
+            }
+            None => rest.number(2)?,
+        };
+        rest.one_of(b" ")?;
+        seconds = rest.time()?;
+        rest.one_of(b" ")?;
+        year = rest.number(4)?;
+    }
+    if !rest.0.is_empty() || !(1..=days_of(year, month)).contains(&day) {
+        return None;
+    }
+    let days = days(year, month, day).checked_sub(EPOCH)?;
+    Some(days * DAY + seconds * 1_000)
+}
+
+const MONTHS: [&str; 12] = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -117,7 +166,6 @@ const fn date(unix_day: u64) -> (u64, u64, u64) {
     )
 }
 
-#[cfg(test)]
 /// Days from 0000-03-01 to a date. January and February of the year 0, which
 /// are before that, count as that day.
 const fn days(year: u64, month: u64, day: u64) -> u64 {
@@ -131,7 +179,6 @@ const fn days(year: u64, month: u64, day: u64) -> u64 {
     365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1
 }
 
-#[cfg(test)]
 const fn days_of(year: u64, month: u64) -> u64 {
     match month {
         2 if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => {
@@ -143,11 +190,9 @@ const fn days_of(year: u64, month: u64) -> u64 {
     }
 }
 
-#[cfg(test)]
 /// What is left of a text.
 struct Rest<'a>(&'a [u8]);
 
-#[cfg(test)]
 impl Rest<'_> {
     fn one_of(&mut self, bytes: &[u8]) -> Option<u8> {
         let (&byte, rest) = self.0.split_first()?;
@@ -164,7 +209,26 @@ impl Rest<'_> {
         (0..digits).try_fold(0, |number, _| Some(number * 10 + self.digit()?))
     }
 
+    /// The number of a month.
+    fn month(&mut self) -> Option<u64> {
+        let (name, rest) = self.0.split_at_checked(3)?;
+        let at = MONTHS.iter().position(|month| month.as_bytes() == name)?;
+        self.0 = rest;
+        Some(at as u64 + 1)
+    }
+
+    /// Seconds of a day, as `08:49:37`.
+    fn time(&mut self) -> Option<u64> {
+        let hour = self.number(2).filter(|&hour| hour < 24)?;
+        self.one_of(b":")?;
+        let minute = self.number(2).filter(|&minute| minute < 60)?;
+        self.one_of(b":")?;
+        let second = self.number(2).filter(|&second| second <= 60)?;
+        Some((hour * 60 + minute) * 60 + second)
+    }
+
     /// Milliseconds.
+    #[cfg(test)]
     fn fraction(&mut self) -> Option<u64> {
         if self.0.first() != Some(&b'.') {
             return Some(0);
@@ -180,6 +244,7 @@ impl Rest<'_> {
     }
 
     /// Minutes that the clock is ahead of UTC.
+    #[cfg(test)]
     fn offset(&mut self) -> Option<i64> {
         let sign = match self.one_of(b"Zz+-")? {
             b'+' => 1,
@@ -335,7 +400,41 @@ mod tests {
         }
     }
 
+    #[test]
+    fn dates_of_http_are_read_in_all_their_forms() {
+        let moment = Some(784_111_777_000);
+        for (text, expected) in [
+            ("Sun, 06 Nov 1994 08:49:37 GMT", moment),
+            ("Sunday, 06-Nov-94 08:49:37 GMT", moment),
+            ("Sun Nov  6 08:49:37 1994", moment),
+            ("Thu, 01 Jan 1970 00:00:00 GMT", Some(0)),
+            ("Thursday, 01-Jan-70 00:00:00 GMT", Some(0)),
+            ("Thu, 29 Feb 2024 23:59:60 GMT", Some(1_709_251_200_000)),
+            ("Sat, 01-Jan-00 00:00:00 GMT", Some(946_684_800_000)),
+            ("Wed, 31 Dec 1969 23:59:59 GMT", None),
+            ("Sun, 06 Nov 1994 08:49:37 UTC", None),
+            ("Sun, 06 Nov 1994 08:49:37 GMT ", None),
+            ("Sun, 6 Nov 1994 08:49:37 GMT", None),
+            ("Sun, 06-Nov 1994 08:49:37 GMT", None),
+            ("Sun, 06 Nov 1994 24:00:00 GMT", None),
+            ("Sun, 31 Nov 1994 08:49:37 GMT", None),
+            ("Sun, 00 Nov 1994 08:49:37 GMT", None),
+            ("Sun, 06 nov 1994 08:49:37 GMT", None),
+            ("Sun, 06 N\u{f3}v 1994 08:49:37 GMT", None),
+            ("Sun Nov 06 08:49:37 1994 GMT", None),
+            ("120", None),
+            ("", None),
+        ] {
+            assert_eq!(parse_http(text), expected, "{text}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn no_text_of_http_is_too_much(text in "(Sun, |Sun )?[0-9A-Za-z:, -]{0,30}") {
+            parse_http(&text);
+        }
+
         #[test]
         fn what_is_written_is_read_again(unix_ms in 0..=LAST) {
             let text = Timestamp::new(unix_ms).to_string();

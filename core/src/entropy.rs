@@ -118,6 +118,22 @@ impl Entropy {
         bytes
     }
 
+    /// A random UUID (RFC 9562 §5.4).
+    pub(crate) fn uuid(&mut self) -> alloc::string::String {
+        let mut bytes: [u8; 16] = self.bytes();
+        bytes[6] = bytes[6] & 0x0f | 0x40;
+        bytes[8] = bytes[8] & 0x3f | 0x80;
+        let n = u128::from_be_bytes(bytes);
+        alloc::format!(
+            "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+            n >> 96,
+            n >> 80 & 0xffff,
+            n >> 64 & 0xffff,
+            n >> 48 & 0xffff,
+            n & 0xffff_ffff_ffff
+        )
+    }
+
     /// Eight bytes for a keepalive ping, drawn without keeping a store.
     pub(crate) fn nonce(&mut self) -> [u8; 8] {
         if self.store.is_some() {

@@ -79,12 +79,14 @@ extern crate std;
 pub mod client;
 pub mod crypt;
 pub mod deflate;
+pub mod dial;
 pub mod dialect;
 pub mod http;
 pub mod hub;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod internals;
+pub mod proxy;
 #[cfg(feature = "tls")]
 pub mod tls;
 pub mod websocket;

@@ -115,6 +115,27 @@ impl fmt::Display for Utf8Bytes {
     }
 }
 
+/// What a peer said, fit for a line of a log: control characters, and marks
+/// that reorder the text around them, are escaped.
+pub(crate) fn printable(text: &str) -> impl fmt::Display + '_ {
+    struct Printable<'a>(&'a str);
+    impl fmt::Display for Printable<'_> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            for c in self.0.chars() {
+                match c {
+                    '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+                        write!(f, "{}", c.escape_default())?;
+                    }
+                    c if c.is_control() => write!(f, "{}", c.escape_default())?,
+                    c => fmt::Write::write_char(f, c)?,
+                }
+            }
+            Ok(())
+        }
+    }
+    Printable(text)
+}
+
 impl fmt::Debug for Utf8Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self.as_str(), f)
@@ -235,5 +256,19 @@ impl From<Bytes> for Message {
 impl From<&[u8]> for Message {
     fn from(data: &[u8]) -> Self {
         Self::Binary(Bytes::copy_from_slice(data))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString as _;
+
+    use super::*;
+
+    #[test]
+    fn what_a_peer_says_stays_on_its_line_of_a_log() {
+        let said = "bye\r\n[error] \u{1b}[2Jforged \u{202e}txt ü'\"";
+        let shown = r#"bye\r\n[error] \u{1b}[2Jforged \u{202e}txt ü'""#;
+        assert_eq!(printable(said).to_string(), shown);
     }
 }

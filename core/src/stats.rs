@@ -155,7 +155,11 @@ impl CloseCause {
             Cause::Fault(_) => Some(Self::Fault),
             #[cfg(feature = "tls")]
             Cause::Tls(_) => Some(Self::Fault),
-            Cause::Head(_) | Cause::Handshake(_) | Cause::Answered(_) | Cause::Refused(_) => None,
+            Cause::Head(_)
+            | Cause::Handshake(_)
+            | Cause::Answered(_)
+            | Cause::Refused(_)
+            | Cause::Tunnel(_) => None,
         }
     }
 }

@@ -4,15 +4,16 @@
 
 mod common;
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::client::{UNIX_MS, World, config, seconds};
 use proptest::prelude::*;
 use smartsocket_core::client::{
-    Auth, Backoff, Ending, Event, Jitter, LineId, Output, Payload, Priority, Provider,
+    Auth, Backoff, Desk, Ending, Event, Jitter, LineId, Output, Payload, Priority, Provider,
     RequestError, Secret, State, Verdict,
 };
-use smartsocket_core::{Client, CloseCode, Json, Message, Seed, Tick, WebSocket};
+use smartsocket_core::{Client, CloseCode, Fault, Json, Message, Seed, Tick, WebSocket};
 
 /// PO-51 to PO-55, PO-18.
 #[test]
@@ -190,6 +191,8 @@ fn a_hint_of_the_server_is_obeyed_for_a_day_at_most() {
         (None, seconds(1)),
         (Some("120"), seconds(120)),
         (Some("Sun, 06 Nov 1994 08:49:37 GMT"), seconds(1)),
+        (Some("Tue, 14 Nov 2023 22:15:20 GMT"), seconds(120)),
+        (Some("Fri, 31 Dec 9999 23:59:59 GMT"), day),
         (Some("18446744073709551615"), day),
     ];
     for (hint, wait) in rows {
@@ -833,4 +836,34 @@ fn an_early_end_finds_the_replacement_on_its_way() {
     world.run();
     world.pass(seconds(3_600));
     assert!(world.dial.is_none());
+}
+
+/// Whoever waits for a connection learns whether there will be another attempt.
+#[test]
+fn who_connects_learns_whether_it_goes_on() {
+    for (attempts, again) in [(Some(1), true), (Some(0), true), (None, false)] {
+        let mut config = config();
+        config.reconnect = attempts.map(|max_attempts| Backoff {
+            max_attempts,
+            ..Backoff::default()
+        });
+        let now = Tick::ZERO;
+        let seed = Seed::new([3; 32]);
+        let client = Client::new(Provider::Echo, config, seed, now, UNIX_MS);
+        let mut desk = Desk::new(client.expect("a configuration"));
+        let told = Arc::new(Mutex::new(None));
+        let tell = Arc::clone(&told);
+        desk.connect(now, move |result| {
+            *tell.lock().expect("nobody panics") = Some(result);
+        });
+        let Some(Output::Dial(dial)) = desk.poll_output() else {
+            panic!("it dials");
+        };
+        desk.handle_dial_failed(now, dial.line, Fault::Refused);
+        assert!(desk.poll_output().is_none());
+        let told = told.lock().expect("nobody panics").take();
+        let error = told.expect("told").expect_err("refused");
+        assert_eq!(error.will_retry(), again, "{attempts:?}");
+        assert_eq!(desk.is_over(), !again);
+    }
 }

@@ -10,18 +10,16 @@ use std::time::Duration;
 
 use async_io::{Async, Timer};
 use futures_lite::FutureExt as _;
+use smartsocket_core::dial::{NEXT_ADDRESS, in_turn};
 use smartsocket_core::http::UpgradeRequest;
 use smartsocket_core::websocket::{Accept, ClientError};
 use smartsocket_core::{Config, Fault, WebSocket as Machine};
 
 use crate::clock::{self, Clock};
 use crate::stream::Stream;
+use crate::way::Way;
 use crate::websocket::WebSocket;
 use smartsocket_core::websocket::Error;
-
-/// How long one address may keep silent before the next is tried beside it
-/// (RFC 8305 §5 recommends 250 ms).
-const NEXT_ADDRESS: Duration = Duration::from_millis(250);
 
 /// A connection to be opened.
 ///
@@ -44,6 +42,7 @@ pub struct Connect {
     config: Config,
     timeout: Duration,
     unix: Option<PathBuf>,
+    way: Way,
 }
 
 impl Connect {
@@ -60,6 +59,7 @@ impl Connect {
             config: Config::default(),
             timeout: Duration::from_secs(10),
             unix: None,
+            way: Way::default(),
         })
     }
 
@@ -98,11 +98,59 @@ impl Connect {
         self
     }
 
-    /// Connects to a Unix socket; the URL then only names host and path of
-    /// the request.
+    /// Connects to a Unix socket, without a proxy; the URL then only names host
+    /// and path of the request.
     #[must_use]
     pub fn unix(mut self, path: impl Into<PathBuf>) -> Self {
         self.unix = Some(path.into());
+        self
+    }
+
+    /// Goes through this proxy: `http://user:password@host:port`, with Basic
+    /// credentials, or `socks5://...`; [`Proxy::parse`] has the details.
+    /// Default: as the variables of the environment say
+    /// ([`Proxies::from_env`]), which never concerns loopback.
+    ///
+    /// [`Proxy::parse`]: crate::proxy::Proxy::parse
+    /// [`Proxies::from_env`]: crate::proxy::Proxies::from_env
+    #[must_use]
+    pub fn proxy(mut self, url: &str) -> Self {
+        self.way.proxy(url);
+        self
+    }
+
+    /// Goes through no proxy, whatever the environment says.
+    #[must_use]
+    pub fn no_proxy(mut self) -> Self {
+        self.way.no_proxy();
+        self
+    }
+
+    /// Trusts the authorities in this PEM text, and no longer the system's; of
+    /// several texts, all of them (MB-38).
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn ca(mut self, pem: &[u8]) -> Self {
+        self.way.tls(|tls| tls.root_pem(pem));
+        self
+    }
+
+    /// Shows this certificate to servers that ask for one: in PEM, its
+    /// intermediates after it, and its private key (MB-36, MB-37).
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn client_certificate(mut self, chain: &[u8], key: &[u8]) -> Self {
+        self.way.tls(|tls| tls.client_certificate_pem(chain, key));
+        self
+    }
+
+    /// Accepts **any** certificate (MB-39): whoever can reach the connection can
+    /// pose as the server, read everything and change it. Only for tests; for a
+    /// private server give its authority to [`ca`](Self::ca) instead.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn dangerous_accept_any_certificate(mut self) -> Self {
+        self.way.tls(|tls| Ok(tls.dangerous_accept_any()));
         self
     }
 
@@ -119,24 +167,28 @@ impl Connect {
     /// Dropping the future drops the connection.
     pub async fn open(mut self) -> Result<WebSocket, Error> {
         let url = self.request.url().clone();
-        if url.secure() {
-            self.trust_system()?;
+        if self.unix.is_some() {
+            self.way.no_proxy();
         }
-        let host = format!("{}:{}", url.host(), url.port());
-        let timeout = self.timeout;
-        let late = Error::Connect {
-            host: host.clone(),
-            fault: Fault::TimedOut,
+        self.way.apply(Some(&url), &mut self.config)?;
+        let proxy = self.config.proxy(&url).map_err(ClientError::from)?;
+        let (host, port) = match proxy {
+            Some(proxy) => (proxy.host().to_owned(), proxy.port()),
+            None => (url.host().to_owned(), url.port()),
         };
+        let before = if proxy.is_some() { "the proxy " } else { "" };
+        let place = format!("{before}{host}:{port}");
+        let failed = |fault| Error::Connect {
+            host: place.clone(),
+            fault,
+        };
+        let timeout = self.timeout;
         let open = async {
             let dialed = match &self.unix {
                 Some(path) => Async::<UnixStream>::connect(path).await.map(Stream::from),
-                None => dial(url.host().to_owned(), url.port()).await,
+                None => dial(host, port).await,
             };
-            let stream = dialed.map_err(|error| Error::Connect {
-                host,
-                fault: fault(&error),
-            })?;
+            let stream = dialed.map_err(|error| failed(fault(&error)))?;
             let clock = Clock::start();
             let machine = Machine::client(
                 self.request,
@@ -153,24 +205,9 @@ impl Connect {
         };
         open.or(async {
             Timer::after(timeout).await;
-            Err(late)
+            Err(failed(Fault::TimedOut))
         })
         .await
-    }
-
-    /// Uses the system's authorities unless the configuration has its own.
-    #[cfg(feature = "tls")]
-    fn trust_system(&mut self) -> Result<(), Error> {
-        if self.config.client_tls.is_none() {
-            let tls = crate::roots::system().map_err(ClientError::Tls)?;
-            self.config.client_tls = Some(tls);
-        }
-        Ok(())
-    }
-
-    #[cfg(not(feature = "tls"))]
-    fn trust_system(&mut self) -> Result<(), Error> {
-        Err(ClientError::NoTls.into())
     }
 }
 
@@ -200,7 +237,7 @@ pub(crate) async fn dial(host: String, port: u16) -> io::Result<Stream> {
     if addresses.is_empty() {
         return Err(io::Error::new(io::ErrorKind::NotFound, host));
     }
-    happy(interleave(addresses), NEXT_ADDRESS, connect).await
+    happy(in_turn(addresses), NEXT_ADDRESS, connect).await
 }
 
 /// Tries the next as soon as one fails, or `step` after one was started; the
@@ -259,24 +296,6 @@ async fn race<T>(
     }
 }
 
-/// Families in turn, so that a broken one costs one step (RFC 8305 §4).
-fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
-    let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
-    let (a, b): (Vec<_>, Vec<_>) = addresses
-        .into_iter()
-        .partition(|address| address.is_ipv6() == first_is_v6);
-    let mut all = Vec::new();
-    let (mut a, mut b) = (a.into_iter(), b.into_iter());
-    loop {
-        let before = all.len();
-        all.extend(a.next());
-        all.extend(b.next());
-        if all.len() == before {
-            return all;
-        }
-    }
-}
-
 pub(crate) fn fault(error: &io::Error) -> Fault {
     if error.kind() == io::ErrorKind::NotFound {
         Fault::NotFound(error.to_string())
@@ -288,16 +307,6 @@ pub(crate) fn fault(error: &io::Error) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn address_families_take_turns() {
-        let address = |text: &str| text.parse::<SocketAddr>().unwrap();
-        let mixed = ["[::1]:1", "[::2]:1", "1.1.1.1:1", "[::3]:1"]
-            .map(address)
-            .to_vec();
-        let expected = ["[::1]:1", "1.1.1.1:1", "[::2]:1", "[::3]:1"].map(address);
-        assert_eq!(interleave(mixed), expected);
-    }
 
     #[test]
     fn a_refused_address_makes_way_at_once_and_a_silent_one_after_a_step() {

@@ -39,6 +39,7 @@ pub mod roots;
 mod server;
 mod split;
 mod stream;
+mod way;
 mod websocket;
 
 pub use async_io::block_on;
@@ -52,7 +53,7 @@ pub use smartsocket_core::websocket::{
 };
 pub use smartsocket_core::{
     Bytes, CloseCode, Config, ErrorCode, Fault, IntoJson, Json, Message, RateLimit, Refused,
-    SendError, Utf8Bytes, crypt, deflate, dialect, http, hub,
+    SendError, Utf8Bytes, crypt, deflate, dialect, http, hub, proxy,
 };
 pub use split::{Receiver, Sender};
 pub use stream::Stream;

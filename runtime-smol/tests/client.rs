@@ -14,7 +14,8 @@ use futures_lite::FutureExt as _;
 use serde_json::json;
 use smartsocket_core::client::SmartSocket;
 use smartsocket_smol::client::{
-    Auth, Backoff, Client, Event, Jitter, Payload, Priority, Provider, RequestError, State,
+    Auth, Backoff, Client, Event, Incoming, Jitter, Payload, Priority, Provider, RequestError,
+    State, parse_message,
 };
 use smartsocket_smol::{Server, Stopper, block_on};
 
@@ -103,6 +104,13 @@ async fn state(client: &Client, state: State) {
         }
     })
     .await;
+}
+
+fn text(message: &Incoming) -> String {
+    match &message.data {
+        Payload::Json(data) => data.as_str().to_owned(),
+        Payload::Message(message) => panic!("{message:?}"),
+    }
 }
 
 #[test]
@@ -234,4 +242,74 @@ fn each_attempt_has_a_token_of_its_own() {
     }));
     drop(client);
     driver.join().unwrap();
+}
+
+#[test]
+fn handlers_are_called_by_name_and_may_use_the_client() {
+    let server = Running::start("127.0.0.1:0");
+    let (client, driver) = client(server.address);
+    let (sender, heard) = async_channel::unbounded();
+    let (own, said) = (client.clone(), sender.clone());
+    client.on("message", move |message| {
+        let n: u32 = text(message).parse().unwrap();
+        if n < 3 {
+            own.emit("message", json!(n + 1)).unwrap();
+        }
+        said.try_send(format!("on {n}")).unwrap();
+    });
+    let said = sender.clone();
+    client.once("message", move |message| {
+        said.try_send(format!("once {}", text(message))).unwrap();
+    });
+    client.on("message", |_| panic!("a bug of the application's"));
+    let said = sender.clone();
+    client.on_event(move |event| {
+        if let Event::State(state) = event {
+            said.try_send(state.to_string()).unwrap();
+        }
+    });
+    block_on(soon(async {
+        client.connect().await.unwrap();
+        client.emit("message", json!(1)).unwrap();
+        let mut all = Vec::new();
+        while all.last().is_none_or(|last| last != "on 3") {
+            all.push(heard.recv().await.unwrap());
+        }
+        let expected = ["connecting", "connected", "authenticating", "authenticated"];
+        assert_eq!(all[..4], expected);
+        assert_eq!(all[4..], ["on 1", "once 1", "on 2", "on 3"]);
+        client.off("message");
+        let mut messages = client.subscribe_where("message", |it| text(it) != "7");
+        client.emit("message", json!(7)).unwrap();
+        client.emit("message", json!(8)).unwrap();
+        assert_eq!(text(&messages.next().await.unwrap()), "8");
+        assert!(heard.is_empty());
+        let made = client.create_message("chat", json!({ "text": "Hi!" }), Some("msg-123"));
+        let made = parse_message(&made.unwrap()).unwrap();
+        let start = r#"{"type":"chat","payload":{"text":"Hi!"},"id":"msg-123","timestamp":1"#;
+        assert!(made.as_str().starts_with(start), "{made}");
+    }));
+    // A handler holds a handle of its own: only this ends the client.
+    client.off("message");
+    drop(client);
+    driver.join().unwrap();
+}
+
+#[test]
+fn nobody_waits_for_a_client_whose_driver_is_gone() {
+    let provider = Provider::Echo;
+    let (client, driver) = Client::builder(provider, "ws://127.0.0.1:1/")
+        .build()
+        .unwrap();
+    let mut messages = client.subscribe("*");
+    block_on(soon(async {
+        let connecting = client.connect();
+        drop(driver);
+        assert!(!connecting.await.unwrap_err().will_retry());
+        assert!(client.connect().await.is_err());
+        let answer = client.request(None, "x", (), None).await;
+        assert_eq!(answer, Err(RequestError::Disconnected));
+        client.disconnect().await;
+        assert!(messages.next().await.is_none());
+    }));
 }

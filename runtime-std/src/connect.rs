@@ -8,13 +8,18 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+use smartsocket_core::dial::{NEXT_ADDRESS, in_turn};
 use smartsocket_core::http::UpgradeRequest;
 use smartsocket_core::websocket::{Accept, ClientError};
 use smartsocket_core::{Config, Fault, WebSocket as Machine};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::clock::{self, Clock};
 use crate::link::Link;
 use crate::stream::Stream;
+use crate::way::Way;
 use crate::websocket::WebSocket;
 use smartsocket_core::websocket::Error;
 
@@ -38,6 +43,7 @@ pub struct Connect {
     config: Config,
     timeout: Duration,
     unix: Option<PathBuf>,
+    way: Way,
 }
 
 impl Connect {
@@ -53,6 +59,7 @@ impl Connect {
             config: Config::default(),
             timeout: Duration::from_secs(10),
             unix: None,
+            way: Way::default(),
         })
     }
 
@@ -94,16 +101,64 @@ impl Connect {
         self
     }
 
-    /// Connects to a Unix socket; the URL then only names host and path of
-    /// the request.
+    /// Connects to a Unix socket, without a proxy; the URL then only names host
+    /// and path of the request.
     #[must_use]
     pub fn unix(mut self, path: impl Into<PathBuf>) -> Self {
         self.unix = Some(path.into());
         self
     }
 
-    /// Opens the connection. The host's addresses are tried one after the
-    /// other, each with its share of the time that is left.
+    /// Goes through this proxy: `http://user:password@host:port`, with Basic
+    /// credentials, or `socks5://...`; [`Proxy::parse`] has the details.
+    /// Default: as the variables of the environment say
+    /// ([`Proxies::from_env`]), which never concerns loopback.
+    ///
+    /// [`Proxy::parse`]: crate::proxy::Proxy::parse
+    /// [`Proxies::from_env`]: crate::proxy::Proxies::from_env
+    #[must_use]
+    pub fn proxy(mut self, url: &str) -> Self {
+        self.way.proxy(url);
+        self
+    }
+
+    /// Goes through no proxy, whatever the environment says.
+    #[must_use]
+    pub fn no_proxy(mut self) -> Self {
+        self.way.no_proxy();
+        self
+    }
+
+    /// Trusts the authorities in this PEM text, and no longer the system's; of
+    /// several texts, all of them (MB-38).
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn ca(mut self, pem: &[u8]) -> Self {
+        self.way.tls(|tls| tls.root_pem(pem));
+        self
+    }
+
+    /// Shows this certificate to servers that ask for one: in PEM, its
+    /// intermediates after it, and its private key (MB-36, MB-37).
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn client_certificate(mut self, chain: &[u8], key: &[u8]) -> Self {
+        self.way.tls(|tls| tls.client_certificate_pem(chain, key));
+        self
+    }
+
+    /// Accepts **any** certificate (MB-39): whoever can reach the connection can
+    /// pose as the server, read everything and change it. Only for tests; for a
+    /// private server give its authority to [`ca`](Self::ca) instead.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn dangerous_accept_any_certificate(mut self) -> Self {
+        self.way.tls(|tls| Ok(tls.dangerous_accept_any()));
+        self
+    }
+
+    /// Opens the connection. Of the host's addresses, each is tried a little
+    /// after the one before, and the first that answers is taken.
     ///
     /// # Errors
     ///
@@ -113,18 +168,25 @@ impl Connect {
     pub fn open(mut self) -> Result<WebSocket, Error> {
         let until = Instant::now() + self.timeout.min(FAR);
         let url = self.request.url().clone();
-        if url.secure() {
-            self.trust_system()?;
+        if self.unix.is_some() {
+            self.way.no_proxy();
         }
+        self.way.apply(Some(&url), &mut self.config)?;
+        let proxy = self.config.proxy(&url).map_err(ClientError::from)?;
+        let (host, port) = match proxy {
+            Some(proxy) => (proxy.host().to_owned(), proxy.port()),
+            None => (url.host().to_owned(), url.port()),
+        };
+        let before = if proxy.is_some() { "the proxy " } else { "" };
         let failed = |fault| Error::Connect {
-            host: format!("{}:{}", url.host(), url.port()),
+            host: format!("{before}{host}:{port}"),
             fault,
         };
         let dialed = match &self.unix {
             Some(path) => UnixStream::connect(path)
                 .map(Stream::from)
                 .map_err(|error| Fault::from(&error)),
-            None => dial(url.host(), url.port(), until),
+            None => dial(&host, port, until),
         };
         let stream = dialed.map_err(failed)?;
         let clock = Clock::start();
@@ -137,21 +199,6 @@ impl Connect {
             Err(Error::TimedOut) => Err(failed(Fault::TimedOut)),
             Err(error) => Err(error),
         }
-    }
-
-    /// Uses the system's authorities unless the configuration has its own.
-    #[cfg(feature = "tls")]
-    fn trust_system(&mut self) -> Result<(), Error> {
-        if self.config.client_tls.is_none() {
-            let tls = crate::roots::system().map_err(ClientError::Tls)?;
-            self.config.client_tls = Some(tls);
-        }
-        Ok(())
-    }
-
-    #[cfg(not(feature = "tls"))]
-    fn trust_system(&mut self) -> Result<(), Error> {
-        Err(ClientError::NoTls.into())
     }
 }
 
@@ -174,25 +221,87 @@ fn left(until: Instant) -> Duration {
     until.saturating_duration_since(Instant::now())
 }
 
-/// Tries the host's addresses in turn.
+/// Tries the host's addresses, each a little after the one before, and keeps
+/// the first that answers.
 pub(crate) fn dial(host: &str, port: u16, until: Instant) -> Result<Stream, Fault> {
-    let addresses = interleave(resolve(host, port, until)?);
-    let mut last = Fault::NotFound(host.to_owned());
-    let count = addresses.len();
-    for (index, address) in addresses.into_iter().enumerate() {
-        let share = left(until) / u32::try_from(count - index).unwrap_or(u32::MAX);
-        if share.is_zero() {
-            return Err(Fault::TimedOut);
+    let addresses = in_turn(resolve(host, port, until)?);
+    let none = || Fault::NotFound(host.to_owned());
+    race(addresses, NEXT_ADDRESS, until).map_err(|fault| fault.unwrap_or_else(none))
+}
+
+/// Tries the next as soon as one fails, or `step` after one was started; the
+/// earlier attempts stay in the race. What the last one failed of, if all did.
+fn race(
+    addresses: Vec<SocketAddr>,
+    step: Duration,
+    until: Instant,
+) -> Result<Stream, Option<Fault>> {
+    let mut addresses = addresses.into_iter();
+    let mut race: Vec<(SocketAddr, Socket)> = Vec::new();
+    let mut last = None;
+    let fails = |address, error: io::Error| {
+        log::debug!(target: "smartsocket:std", "cannot connect to {address}: {error}");
+        Some(Fault::from(error))
+    };
+    let mut next = Instant::now();
+    loop {
+        let now = Instant::now();
+        if now >= until {
+            return Err(Some(Fault::TimedOut));
         }
-        match TcpStream::connect_timeout(&address, share) {
-            Ok(tcp) => return Ok(tcp.into()),
-            Err(error) => {
-                log::debug!(target: "smartsocket:std", "cannot connect to {address}: {error}");
-                last = Fault::from(error);
+        if now >= next || race.is_empty() {
+            match addresses.next() {
+                Some(address) => match begin(address) {
+                    Ok(socket) => {
+                        race.push((address, socket));
+                        next = now + step;
+                    }
+                    Err(error) => {
+                        last = fails(address, error);
+                        continue;
+                    }
+                },
+                None if race.is_empty() => return Err(last),
+                None => next = until,
+            }
+        }
+        let sockets = race.iter().map(|(_, socket)| socket);
+        let mut fds: Vec<_> = sockets.map(|it| PollFd::new(it, PollFlags::OUT)).collect();
+        let patience = Timespec::try_from(left(next.min(until)));
+        // A wait that is interrupted is one more turn.
+        let _ = rustix::event::poll(&mut fds, patience.ok().as_ref());
+        let answered: Vec<_> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+        for at in (0..race.len()).rev().filter(|&at| answered[at]) {
+            let (address, socket) = race.remove(at);
+            match finish(socket) {
+                Ok(tcp) => return Ok(tcp.into()),
+                Err(error) => {
+                    last = fails(address, error);
+                    next = now;
+                }
             }
         }
     }
-    Err(last)
+}
+
+/// Starts to connect, and does not wait.
+fn begin(address: SocketAddr) -> io::Result<Socket> {
+    let domain = Domain::for_address(address);
+    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    match socket.connect(&address.into()) {
+        Err(error) if error.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) => Err(error),
+        Ok(()) | Err(_) => Ok(socket),
+    }
+}
+
+/// What came of it, once the socket can be written to.
+fn finish(socket: Socket) -> io::Result<TcpStream> {
+    if let Some(error) = socket.take_error()? {
+        return Err(error);
+    }
+    socket.set_nonblocking(false)?;
+    Ok(socket.into())
 }
 
 /// The addresses of a host. The system's lookup knows no time limit, so it
@@ -218,36 +327,81 @@ fn resolve(host: &str, port: u16, until: Instant) -> Result<Vec<SocketAddr>, Fau
     found.map_err(|error| Fault::NotFound(format!("{host} ({error})")))
 }
 
-/// Families in turn, so that a broken one costs one step (RFC 8305 §4).
-fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
-    let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
-    let (a, b): (Vec<_>, Vec<_>) = addresses
-        .into_iter()
-        .partition(|address| address.is_ipv6() == first_is_v6);
-    let mut all = Vec::new();
-    let (mut a, mut b) = (a.into_iter(), b.into_iter());
-    loop {
-        let before = all.len();
-        all.extend(a.next());
-        all.extend(b.next());
-        if all.len() == before {
-            return all;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transport::Transport as _;
+    use std::net::TcpListener;
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(20)
+    }
+
+    /// A listener that takes connections.
+    fn open() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        (listener, address)
+    }
+
+    /// Nobody listens there.
+    fn refused() -> SocketAddr {
+        open().1
+    }
+
+    /// An address that does not answer: all who may wait to be accepted do.
+    fn silent() -> (Socket, Vec<Socket>, SocketAddr) {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        socket.bind(&any.into()).unwrap();
+        socket.listen(0).unwrap();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        let crowd = (0..4).map(|_| begin(address).unwrap()).collect();
+        (socket, crowd, address)
+    }
 
     #[test]
-    fn address_families_take_turns() {
-        let address = |text: &str| text.parse::<SocketAddr>().unwrap();
-        let mixed = ["[::1]:1", "[::2]:1", "1.1.1.1:1", "[::3]:1"]
-            .map(address)
-            .to_vec();
-        let expected = ["[::1]:1", "1.1.1.1:1", "[::2]:1", "[::3]:1"].map(address);
-        assert_eq!(interleave(mixed), expected);
+    fn a_refused_address_makes_way_at_once_and_a_silent_one_after_a_step() {
+        const HOUR: Duration = Duration::from_secs(3_600);
+        let (_open, a) = open();
+        let (_other, b) = open();
+        let (_listener, _crowd, s) = silent();
+        let won = |addresses: &[SocketAddr], step| {
+            let stream = race(addresses.to_vec(), step, soon()).unwrap();
+            stream.peer_addr().unwrap()
+        };
+        // With an hour between steps this ends only if a refusal needs none.
+        assert_eq!(won(&[refused(), refused(), a], HOUR), a);
+        assert_eq!(won(&[a, b], HOUR), a);
+        assert_eq!(won(&[s, a], Duration::ZERO), a);
+        assert_eq!(won(&[s, refused(), a], Duration::ZERO), a);
+    }
+
+    #[test]
+    fn when_all_fail_the_last_failure_counts_and_the_deadline_holds() {
+        let now = Instant::now();
+        let fault = race(vec![refused(), refused()], NEXT_ADDRESS, soon()).unwrap_err();
+        assert_eq!(fault, Some(Fault::Refused));
+        assert_eq!(race(Vec::new(), NEXT_ADDRESS, soon()).unwrap_err(), None);
+        let (_listener, _crowd, s) = silent();
+        let until = now + Duration::from_millis(50);
+        let fault = race(vec![s], NEXT_ADDRESS, until).unwrap_err();
+        assert_eq!(fault, Some(Fault::TimedOut));
+        assert!(Instant::now() >= until);
+    }
+
+    #[test]
+    fn a_stream_that_won_blocks_as_others_do() {
+        let (listener, address) = open();
+        let stream = race(vec![address], NEXT_ADDRESS, soon()).unwrap();
+        let (mut peer, _) = listener.accept().unwrap();
+        let reader = thread::spawn(move || {
+            let mut got = [0; 5];
+            let read = stream.read(&mut got, Some(Duration::from_secs(20)));
+            (read.unwrap(), got)
+        });
+        io::Write::write_all(&mut peer, b"hello").unwrap();
+        assert_eq!(reader.join().unwrap(), (5, *b"hello"));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use serde_json::json;
 use smartsocket_core::client::SmartSocket;
 use smartsocket_std::client::{
     Auth, Backoff, Client, Event, Incoming, Jitter, Payload, Priority, Provider, State,
+    parse_message,
 };
 use smartsocket_std::{Server, Stopper};
 
@@ -203,4 +204,49 @@ fn each_attempt_has_a_token_of_its_own() {
         assert!(begin.elapsed() < LATE);
         thread::sleep(Duration::from_millis(2));
     }
+}
+
+#[test]
+fn handlers_are_called_by_name_and_may_use_the_client() {
+    let server = Running::start("127.0.0.1:0");
+    let client = client(server.address);
+    let (sender, heard) = std::sync::mpsc::channel();
+    let (own, said) = (client.clone(), sender.clone());
+    client.on("message", move |message| {
+        let n: u32 = text(message).parse().unwrap();
+        if n < 3 {
+            own.emit("message", json!((n + 1).to_string())).unwrap();
+        }
+        said.send(format!("on {n}")).unwrap();
+    });
+    let said = sender.clone();
+    client.once("message", move |message| {
+        said.send(format!("once {}", text(message))).unwrap();
+    });
+    client.on("message", |_| panic!("a bug of the application's"));
+    client.on_event(move |event| {
+        if let Event::State(state) = event {
+            sender.send(state.to_string()).unwrap();
+        }
+    });
+    client.connect().unwrap();
+    client.emit("message", json!("1")).unwrap();
+    let mut all = Vec::new();
+    while all.last().is_none_or(|last| last != "on 3") {
+        all.push(heard.recv_timeout(Duration::from_secs(20)).unwrap());
+    }
+    let expected = ["connecting", "connected", "authenticating", "authenticated"];
+    assert_eq!(all[..4], expected);
+    assert_eq!(all[4..], ["on 1", "once 1", "on 2", "on 3"]);
+    client.off("message");
+    let messages = client.subscribe_where("message", |it| text(it) != "7");
+    client.emit("message", json!("7")).unwrap();
+    client.emit("message", json!("8")).unwrap();
+    let message = messages.recv_timeout(Duration::from_secs(20)).unwrap();
+    assert_eq!(text(&message), "8");
+    assert!(heard.try_recv().is_err());
+    let made = client.create_message("chat", json!({ "text": "Hi!" }), Some("msg-123"));
+    let made = parse_message(&made.unwrap()).unwrap();
+    let start = r#"{"type":"chat","payload":{"text":"Hi!"},"id":"msg-123","timestamp":1"#;
+    assert!(made.as_str().starts_with(start), "{made}");
 }

@@ -14,6 +14,7 @@ mod protocol;
 mod providers;
 mod queue;
 mod template;
+mod utilities;
 mod verdict;
 
 use alloc::string::String;
@@ -23,15 +24,16 @@ use core::time::Duration;
 
 use crate::http::{InvalidHeader, UrlError};
 use crate::json::Json;
-use crate::message::{Message, Utf8Bytes};
+use crate::message::{Message, Utf8Bytes, printable};
 use crate::websocket::ClientError;
 
 pub use backoff::{Backoff, Jitter};
 pub use config::{Auth, ClientConfig, DEFAULT_TEMPLATE, Ping, QueueConfig, Secret};
-pub use desk::{ConnectError, Desk};
+pub use desk::{Call, ConnectError, Desk};
 pub use machine::Client;
 pub use providers::{Provider, SmartSocket, pusher_proof};
 pub use queue::Priority;
+pub use utilities::{close_reason, parse_message};
 pub use verdict::{Ending, Verdict};
 
 /// Where a client stands (PO-51 to PO-57).
@@ -99,7 +101,7 @@ pub struct AckTicket {
     pub(super) id: Utf8Bytes,
 }
 
-/// Where to open a stream.
+/// Where to open a stream: at the server, or at the proxy on the way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dial {
     /// What to say it is in [`Client::handle_dialed`].
@@ -116,8 +118,7 @@ pub struct Dial {
 #[derive(Debug)]
 #[must_use]
 pub enum Output {
-    /// Open a stream (TCP, or through a proxy); then
-    /// [`Client::handle_dialed`] or [`Client::handle_dial_failed`].
+    /// Open a stream; then [`Client::handle_dialed`] or [`Client::handle_dial_failed`].
     Dial(Dial),
     /// With [`ClientConfig::refresh`]: get a token; then
     /// [`Client::handle_token`].
@@ -173,6 +174,40 @@ pub enum Event {
     Dropped(usize),
 }
 
+/// For a log, in the words of SmartSocket where it has some (SS-109); without
+/// what messages and answers hold.
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::State(State::Connected) => f.write_str("WebSocket connection opened"),
+            Self::State(State::Authenticated) => f.write_str("Connected to server"),
+            Self::State(State::Error) => f.write_str("Gave up"),
+            Self::State(state) => write!(f, "State: {state}"),
+            Self::Reconnecting { attempt, wait } => {
+                let seconds = wait.as_secs_f32();
+                write!(f, "Reconnecting in {seconds:.1} s, attempt {attempt}")
+            }
+            Self::Message(message) => {
+                let event = message.event.as_deref().unwrap_or("message");
+                write!(f, "Received event: {}", printable(event))
+            }
+            Self::Subscribed(channel) => write!(f, "Subscribed to {}", printable(channel)),
+            Self::SubscriptionRefused(channel, words) => {
+                let (channel, words) = (printable(channel), printable(words));
+                write!(f, "Subscription to {channel} refused: {words}")
+            }
+            Self::Answered(_, Ok(_)) => f.write_str("Received an answer"),
+            Self::Answered(_, Err(error)) => write!(f, "No answer: {error}"),
+            Self::Ended(ending, _) => write!(f, "Connection ended: {ending}"),
+            Self::Unreadable(words) => {
+                write!(f, "A message could not be read: {}", printable(words))
+            }
+            Self::Dropped(1) => f.write_str("A message was dropped"),
+            Self::Dropped(messages) => write!(f, "{messages} messages were dropped"),
+        }
+    }
+}
+
 /// A message that came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Incoming {
@@ -213,6 +248,24 @@ pub enum Payload {
     Message(Message),
 }
 
+impl Payload {
+    /// The value, where it is one.
+    pub const fn as_json(&self) -> Option<&Json> {
+        match self {
+            Self::Json(json) => Some(json),
+            Self::Message(_) => None,
+        }
+    }
+
+    /// The message as it came, where nothing more was made of it.
+    pub const fn as_message(&self) -> Option<&Message> {
+        match self {
+            Self::Json(_) => None,
+            Self::Message(message) => Some(message),
+        }
+    }
+}
+
 /// Why a request has no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -234,7 +287,7 @@ impl fmt::Display for RequestError {
             Self::TimedOut => f.write_str("no answer came in time"),
             Self::Disconnected => f.write_str("the connection was lost before the answer"),
             Self::Dropped => f.write_str("too much was waiting to be sent"),
-            Self::Refused(words) => f.write_str(words),
+            Self::Refused(words) => printable(words).fmt(f),
         }
     }
 }

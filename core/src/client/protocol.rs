@@ -5,6 +5,8 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
+use bytes::Bytes;
+
 use crate::entropy::Entropy;
 use crate::http::{Response, UpgradeRequest};
 use crate::json::Json;
@@ -39,6 +41,12 @@ pub(super) trait Protocol: fmt::Debug + Send + Sync {
 
     /// A message came.
     fn received(&mut self, cx: &mut Cx<'_>, message: Message);
+
+    /// Whether what is said to a channel that was asked for has to wait until
+    /// the provider has given it to us, which does not take it before.
+    fn speaks_when_subscribed(&self) -> bool {
+        false
+    }
 
     /// Somebody wants a channel, which nobody wanted before; also after each
     /// reconnection.
@@ -97,21 +105,32 @@ pub(super) enum Saying {
         name: Utf8Bytes,
         data: Option<Json>,
     },
+    /// An event whose data are bytes; nobody waits for its answer.
+    Bytes {
+        channel: Option<Utf8Bytes>,
+        name: Utf8Bytes,
+        data: Bytes,
+    },
 }
 
 impl Saying {
     pub(super) fn len(&self) -> usize {
         match self {
             Self::Raw(message) => message.len(),
-            Self::Event {
-                channel,
-                name,
-                data,
-            } => {
-                let channel = channel.as_ref().map_or(0, |channel| channel.len());
+            Self::Event { name, data, .. } => {
                 let data = data.as_ref().map_or(0, |data| data.as_str().len());
-                channel + name.len() + data
+                self.channel().map_or(0, |channel| channel.len()) + name.len() + data
             }
+            Self::Bytes { name, data, .. } => {
+                self.channel().map_or(0, |channel| channel.len()) + name.len() + data.len()
+            }
+        }
+    }
+
+    pub(super) const fn channel(&self) -> Option<&Utf8Bytes> {
+        match self {
+            Self::Raw(_) => None,
+            Self::Event { channel, .. } | Self::Bytes { channel, .. } => channel.as_ref(),
         }
     }
 }
@@ -222,19 +241,8 @@ impl Cx<'_> {
         self.acts.push(Act::End(verdict, words.into()));
     }
 
-    /// A random UUID (RFC 9562 §5.4).
+    /// A random UUID.
     pub(super) fn uuid(&mut self) -> alloc::string::String {
-        let mut bytes: [u8; 16] = self.entropy.bytes();
-        bytes[6] = bytes[6] & 0x0f | 0x40;
-        bytes[8] = bytes[8] & 0x3f | 0x80;
-        let n = u128::from_be_bytes(bytes);
-        alloc::format!(
-            "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
-            n >> 96,
-            n >> 80 & 0xffff,
-            n >> 64 & 0xffff,
-            n >> 48 & 0xffff,
-            n & 0xffff_ffff_ffff
-        )
+        self.entropy.uuid()
     }
 }

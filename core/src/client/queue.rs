@@ -89,8 +89,11 @@ impl<T> Queue<T> {
         gone.into_iter()
     }
 
-    pub(super) fn pop(&mut self) -> Option<T> {
-        let (_, (bytes, value)) = self.entries.pop_first()?;
+    /// The first of those that may go.
+    pub(super) fn pop(&mut self, may_go: impl Fn(&T) -> bool) -> Option<T> {
+        let mut entries = self.entries.iter();
+        let (&key, _) = entries.find(|(_, (_, value))| may_go(value))?;
+        let (bytes, value) = self.entries.remove(&key)?;
         self.bytes -= bytes;
         Some(value)
     }
@@ -123,6 +126,8 @@ mod tests {
     enum Op {
         Push(Priority, usize),
         Pop,
+        /// One whose number is even.
+        PopEven,
     }
 
     fn op() -> impl Strategy<Value = Op> {
@@ -134,6 +139,7 @@ mod tests {
         prop_oneof![
             3 => (priority, 0_usize..40).prop_map(|(priority, bytes)| Op::Push(priority, bytes)),
             1 => Just(Op::Pop),
+            1 => Just(Op::PopEven),
         ]
     }
 
@@ -170,10 +176,13 @@ mod tests {
                         }
                         prop_assert_eq!(gone, expected);
                     }
-                    Op::Pop => {
-                        let best = list.iter().map(|entry| entry.0).max();
-                        let at = list.iter().position(|entry| Some(entry.0) == best);
-                        prop_assert_eq!(queue.pop(), at.map(|at| list.remove(at).2));
+                    Op::Pop | Op::PopEven => {
+                        let may_go = |n: usize| matches!(op, Op::Pop) || n.is_multiple_of(2);
+                        let able = || list.iter().filter(|entry| may_go(entry.2));
+                        let best = able().map(|entry| entry.0).max();
+                        let first = able().find(|entry| Some(entry.0) == best).map(|it| it.2);
+                        list.retain(|entry| Some(entry.2) != first);
+                        prop_assert_eq!(queue.pop(|&n| may_go(n)), first);
                     }
                 }
                 prop_assert_eq!(queue.len(), list.len());

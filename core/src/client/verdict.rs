@@ -4,9 +4,10 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::code::CloseCode;
+use crate::date;
 use crate::error::Fault;
 use crate::http::Response;
-use crate::message::Utf8Bytes;
+use crate::message::{Utf8Bytes, printable};
 use crate::websocket::{Cause, Closed, Deadline};
 
 /// What to do next.
@@ -49,7 +50,7 @@ impl fmt::Display for Ending {
             Self::Closed(closed) => closed.fmt(f),
             Self::Dial(fault) => fault.fmt(f),
             Self::TimedOut => f.write_str("the connection was not ready in time"),
-            Self::Protocol(words) => f.write_str(words),
+            Self::Protocol(words) => printable(words).fmt(f),
             Self::Silent => f.write_str("the peer answered no ping"),
         }
     }
@@ -58,6 +59,21 @@ impl fmt::Display for Ending {
 impl core::error::Error for Ending {}
 
 impl Ending {
+    /// A connection ended. A date to come back at (`Retry-After`) becomes the
+    /// seconds until then, because a verdict knows no clock: by that of the
+    /// server where it told it, or by ours.
+    pub(super) fn closed(mut closed: Closed, unix_ms: u64) -> Self {
+        if let Cause::Refused(response) = &mut closed.cause {
+            let date = |name| response.headers().get(name).and_then(date::parse_http);
+            if let Some(then) = date(RETRY_AFTER) {
+                let now = date("date").unwrap_or(unix_ms);
+                let seconds = then.saturating_sub(now).div_ceil(1_000);
+                response.set_number(RETRY_AFTER, seconds);
+            }
+        }
+        Self::Closed(closed)
+    }
+
     /// The close code: the peer's, or 1006 where none came.
     pub const fn code(&self) -> CloseCode {
         match self {
@@ -123,6 +139,8 @@ fn of_closed(closed: &Closed) -> Verdict {
         )
         | Cause::Eof
         | Cause::Fault(_) => Verdict::Backoff,
+        Cause::Tunnel(error) if error.is_lasting() => Verdict::Fatal,
+        Cause::Tunnel(_) => Verdict::Backoff,
         #[cfg(feature = "tls")]
         Cause::Tls(error) if error.is_untrusted() => Verdict::Fatal,
         #[cfg(feature = "tls")]
@@ -152,10 +170,67 @@ fn of_response(response: &Response) -> Verdict {
     }
 }
 
+const RETRY_AFTER: &str = "retry-after";
+
 fn later(response: &Response) -> Verdict {
-    let seconds = response.headers().get("retry-after");
+    let seconds = response.headers().get(RETRY_AFTER);
     let seconds = seconds.and_then(|seconds| seconds.trim().parse().ok());
     seconds.map_or(Verdict::Backoff, |seconds| {
         Verdict::After(Duration::from_secs(seconds))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::boxed::Box;
+
+    /// 2023-11-14T22:13:20Z.
+    const UNIX_MS: u64 = 1_700_000_000_000;
+
+    #[test]
+    fn a_server_tells_when_to_come_back_in_seconds_or_by_a_date() {
+        let seconds = |n| Verdict::After(Duration::from_secs(n));
+        for (headers, verdict) in [
+            (&[][..], Verdict::Backoff),
+            (&[("Retry-After", "120")][..], seconds(120)),
+            (&[("Retry-After", " 0 ")], seconds(0)),
+            (&[("Retry-After", "-1")], Verdict::Backoff),
+            (&[("Retry-After", "soon")], Verdict::Backoff),
+            (
+                &[("Retry-After", "Tue, 14 Nov 2023 22:15:20 GMT")],
+                seconds(120),
+            ),
+            (
+                &[("Retry-After", "Tuesday, 14-Nov-23 22:15:20 GMT")],
+                seconds(120),
+            ),
+            (&[("Retry-After", "Tue Nov 14 22:15:20 2023")], seconds(120)),
+            // It is over, or the clocks differ.
+            (
+                &[("Retry-After", "Sun, 06 Nov 1994 08:49:37 GMT")],
+                seconds(0),
+            ),
+            // By the server's own clock, which is an hour ahead.
+            (
+                &[
+                    ("Retry-After", "Tue, 14 Nov 2023 23:13:50 GMT"),
+                    ("Date", "Tue, 14 Nov 2023 23:13:20 GMT"),
+                ],
+                seconds(30),
+            ),
+        ] {
+            let mut response = Response::new(503);
+            for (name, value) in headers {
+                response = response.header(name, value).unwrap();
+            }
+            let closed = Closed {
+                code: CloseCode::ABNORMAL,
+                reason: Utf8Bytes::default(),
+                cause: Cause::Refused(Box::new(response)),
+            };
+            let ending = Ending::closed(closed, UNIX_MS + 1);
+            assert_eq!(ending.verdict(), verdict, "{headers:?}");
+        }
+    }
 }

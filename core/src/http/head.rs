@@ -110,6 +110,14 @@ impl HeadReader {
         Ok(None)
     }
 
+    /// The words behind the status of a response, once its head is complete.
+    pub(crate) fn reason(&self) -> &[u8] {
+        const STATUS: usize = "HTTP/1.1 200".len();
+        let rest = self.head.get(STATUS..).unwrap_or_default();
+        let end = rest.iter().position(|&byte| byte == b'\r');
+        &rest[..end.unwrap_or_default()]
+    }
+
     pub(crate) fn into_request(self) -> Result<Request, HeadError> {
         let mut fields = vec![httparse::EMPTY_HEADER; self.fields];
         let mut parsed = httparse::Request::new(&mut fields);

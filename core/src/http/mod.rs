@@ -34,3 +34,4 @@ pub(crate) use upgrade::{
     Upgrade, check_response, choose_subprotocol, encode_key, encode_switching_protocols,
     switching_protocols, upgrade,
 };
+pub(crate) use url::{Authority, percent_decode};

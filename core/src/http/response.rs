@@ -83,6 +83,12 @@ impl Response {
         &self.body
     }
 
+    /// Replaces a header by a number.
+    pub(crate) fn set_number(&mut self, name: &str, number: u64) {
+        // Digits can always be sent; a name that cannot is ours to avoid.
+        let _ = self.headers.set(name, &format!("{number}"));
+    }
+
     /// A head that was read; its status may be any.
     pub(super) fn received(status: u16, headers: Headers) -> Self {
         Self {

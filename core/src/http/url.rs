@@ -145,13 +145,13 @@ impl core::error::Error for UrlError {}
 
 /// `host [ ":" port ]`, as in URLs, `Host` and `Origin`: the host in lower case without brackets.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Authority {
-    pub(super) host: String,
-    pub(super) port: Option<u16>,
+pub(crate) struct Authority {
+    pub(crate) host: String,
+    pub(crate) port: Option<u16>,
 }
 
 impl Authority {
-    pub(super) fn parse(text: &str) -> Result<Self, UrlError> {
+    pub(crate) fn parse(text: &str) -> Result<Self, UrlError> {
         let (host, port) = if let Some(text) = text.strip_prefix('[') {
             let (address, port) = text.split_once(']').ok_or(UrlError::Host)?;
             let address: Ipv6Addr = address.parse().map_err(|_| UrlError::Host)?;
@@ -206,7 +206,7 @@ fn credentials(userinfo: &str) -> Result<(String, String), UrlError> {
 }
 
 /// `None` for what is not percent-encoded UTF-8 (RFC 3986 §2.1).
-pub(super) fn percent_decode(text: &str) -> Option<String> {
+pub(crate) fn percent_decode(text: &str) -> Option<String> {
     let digit = |byte: u8| char::from(byte).to_digit(16);
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

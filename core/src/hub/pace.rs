@@ -14,7 +14,7 @@ use super::publish::Saying;
 
 impl Hub {
     /// Sends an event to one client, unless more than half of what its
-    /// [`Outbox`] allows would wait for it then. The other half is left to what
+    /// [`Outbox`](super::Outbox) allows would wait for it then. The other half is left to what
     /// is sent without asking, so that neither has the other dropped. Where
     /// nothing waits, one message always goes, however long.
     ///

@@ -46,6 +46,7 @@ impl fmt::Debug for ClientTls {
 }
 
 /// Makes a [`ClientTls`].
+#[derive(Clone)]
 #[must_use]
 pub struct ClientTlsBuilder {
     roots: RootCertStore,
@@ -92,9 +93,14 @@ impl ClientTlsBuilder {
         self
     }
 
+    /// Whether it trusts somebody so far.
+    pub fn trusts(&self) -> bool {
+        !self.roots.is_empty() || self.accept_any
+    }
+
     /// Fails without a root certificate, unless any certificate is accepted.
     pub fn build(self) -> Result<ClientTls, TlsError> {
-        if self.roots.is_empty() && !self.accept_any {
+        if !self.trusts() {
             return Err(TlsError::NoRoots);
         }
         let provider = provider();

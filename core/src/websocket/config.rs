@@ -5,7 +5,8 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::deflate::Deflate;
-use crate::http::{HeadLimits, Headers, Origins};
+use crate::http::{HeadLimits, Headers, Origins, Url};
+use crate::proxy::{Proxies, Proxy, ProxyError};
 
 /// Options of a [`WebSocket`](crate::WebSocket), of either role.
 ///
@@ -90,6 +91,11 @@ pub struct Config {
     /// without a `Content-Length`. At 0, content is thrown away unread.
     /// Default 0.
     pub max_body: usize,
+    /// Client: the proxies on the way, for which the stream goes to the
+    /// proxy's host and port and not to the server's. Default: no choice is
+    /// made. The machine then uses none; an adapter may take those of the
+    /// environment. [`Proxies::none`] is the choice of none.
+    pub proxies: Option<Proxies>,
 
     /// Server: speak TLS with this certificate. Default: plain text.
     #[cfg(feature = "tls")]
@@ -123,10 +129,23 @@ impl Default for Config {
             headers: Headers::default(),
             decide: false,
             max_body: 0,
+            proxies: None,
             #[cfg(feature = "tls")]
             server_tls: None,
             #[cfg(feature = "tls")]
             client_tls: None,
         }
+    }
+}
+
+impl Config {
+    /// The proxy to open the stream to, if the way to this URL has one.
+    ///
+    /// # Errors
+    ///
+    /// The proxy that was chosen cannot be used.
+    pub fn proxy(&self, url: &Url) -> Result<Option<&Proxy>, ProxyError> {
+        let proxies = self.proxies.as_ref();
+        proxies.map_or(Ok(None), |proxies| proxies.of(url))
     }
 }

@@ -39,6 +39,7 @@ impl Endpoint {
             | Cause::Handshake(_)
             | Cause::Answered(_)
             | Cause::Refused(_)
+            | Cause::Tunnel(_)
             | Cause::Fault(_) => (CloseCode::ABNORMAL, Utf8Bytes::default()),
         };
         self.end = Some(Box::new(Closed {
@@ -83,6 +84,7 @@ impl Endpoint {
             | Cause::Handshake(_)
             | Cause::Answered(_)
             | Cause::Refused(_)
+            | Cause::Tunnel(_)
             | Cause::Fault(_) => Phase::Ended,
         };
         // A client lets the server end the stream first (RFC 6455 §7.1.1);

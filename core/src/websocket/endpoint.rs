@@ -23,6 +23,7 @@ use crate::error::{Fault, Refused};
 use crate::frame::header::MAX_CONTROL;
 use crate::http::{Response, UpgradeRequest};
 use crate::message::Message;
+use crate::proxy::{Tunnel, TunnelError};
 use crate::time::Tick;
 
 use super::codec::Codec;
@@ -124,6 +125,20 @@ impl Endpoint {
         #[cfg(not(feature = "tls"))]
         if request.url().secure() {
             return Err(ClientError::NoTls);
+        }
+        let tunnel = shared.config.proxy(request.url())?;
+        let tunnel = tunnel.map(|proxy| Tunnel::new(proxy, request.url(), shared.config.head));
+        if let Some((tunnel, first)) = tunnel {
+            let handshake = Handshake::Tunnel {
+                tunnel,
+                request: Box::new(request),
+                #[cfg(feature = "tls")]
+                tls,
+            };
+            let phase = Phase::Handshake(Box::new(handshake));
+            let mut endpoint = Self::new(Role::Client, phase, shared, now);
+            endpoint.put_plain(first);
+            return Ok(endpoint);
         }
         let (handshake, head) = Handshake::client(request, shared);
         let mut endpoint = Self::new(
@@ -250,6 +265,9 @@ impl Endpoint {
             // the answer, if that comes soon.
             Phase::Handshake(handshake) if handshake.is_plain() => {
                 self.deadline = self.clock + shared.config.close_timeout;
+            }
+            Phase::Handshake(handshake) if handshake.is_tunnel() => {
+                self.end(Cause::Tunnel(TunnelError::Ended));
             }
             Phase::Handshake(_) => {
                 self.refused();

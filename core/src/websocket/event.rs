@@ -11,7 +11,8 @@ use crate::code::CloseCode;
 use crate::deflate::Parameters;
 use crate::error::Fault;
 use crate::http::{HandshakeError, HeadError, Headers, Request, Response};
-use crate::message::{Message, Utf8Bytes};
+use crate::message::{Message, Utf8Bytes, printable};
+use crate::proxy::TunnelError;
 
 /// One thing the embedder must do, or learn.
 #[derive(Debug)]
@@ -202,12 +203,13 @@ impl fmt::Display for Closed {
                     response.status()
                 );
             }
+            Cause::Tunnel(error) => return write!(f, "{error}"),
             Cause::Fault(fault) => return write!(f, "{fault}"),
             #[cfg(feature = "tls")]
             Cause::Tls(error) => return write!(f, "{error}"),
         }
         if !self.reason.is_empty() {
-            write!(f, " ({})", self.reason)?;
+            write!(f, " ({})", printable(&self.reason))?;
         }
         Ok(())
     }
@@ -237,6 +239,8 @@ pub enum Cause {
     Answered(u16),
     /// Client: the server answered with something else than 101.
     Refused(Box<Response>),
+    /// Client: the proxy gave no way through.
+    Tunnel(TunnelError),
     /// The network or the system.
     Fault(Fault),
     /// TLS failed.

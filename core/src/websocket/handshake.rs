@@ -3,7 +3,7 @@
 //! ```text
 //! server:  Request ──(head)──► [[Content ──►] Deciding ──(answer)──►] 101 ► Open
 //!             └────────────────────┴────────────┴──► another response ► Ending
-//! client:  Response ──(101)──► Open
+//! client:  [Tunnel ──►] Response ──(101)──► Open
 //!             └──(other)──► Body ──► Ended
 //! ```
 
@@ -17,12 +17,16 @@ use crate::http::{
     self, Extension, HandshakeError, HeadKind, HeadReader, Headers, Request, Response, Upgrade,
     UpgradeRequest,
 };
+use crate::proxy::Tunnel;
 use crate::time::Tick;
 
 use super::codec::Codec;
 use super::endpoint::{Endpoint, Phase};
 use super::event::{Accept, Answer, Cause, Decision, Event, Negotiated, Opened, Ticket, Violation};
 use super::{Config, Role, Shared};
+
+#[cfg(feature = "tls")]
+use super::secure::Tls;
 
 /// Bytes of a refusal's body that a client keeps.
 pub(super) const MAX_BODY: usize = 16 * 1024;
@@ -48,6 +52,14 @@ pub(super) enum Handshake {
     Deciding {
         upgrade: Option<Upgrade>,
         early: Vec<u8>,
+    },
+    /// Client: a proxy is asked for a way to the server.
+    Tunnel {
+        tunnel: Tunnel,
+        request: Box<UpgradeRequest>,
+        /// What to put below once there is one.
+        #[cfg(feature = "tls")]
+        tls: Option<Box<Tls>>,
     },
     /// Client: the response's head is coming.
     Response {
@@ -93,6 +105,11 @@ impl Handshake {
         matches!(self, Self::Deciding { upgrade: None, .. })
     }
 
+    /// Whether it is a proxy that we speak to.
+    pub(super) const fn is_tunnel(&self) -> bool {
+        matches!(self, Self::Tunnel { .. })
+    }
+
     pub(super) const fn is_deciding(&self) -> bool {
         matches!(self, Self::Deciding { .. })
     }
@@ -118,6 +135,13 @@ impl fmt::Debug for Handshake {
                 .field("upgrade", upgrade)
                 .field("early", &early.len())
                 .finish(),
+            Self::Tunnel {
+                tunnel, request, ..
+            } => f
+                .debug_struct("Tunnel")
+                .field("tunnel", tunnel)
+                .field("request", request)
+                .finish_non_exhaustive(),
             Self::Response {
                 reader, request, ..
             } => f
@@ -153,6 +177,29 @@ impl Endpoint {
         // What is not whole yet grows where it is.
         let read = match &mut **handshake {
             Handshake::Request(reader) | Handshake::Response { reader, .. } => reader.read(data),
+            Handshake::Tunnel { tunnel, .. } => {
+                let mut answer = Vec::new();
+                let read = tunnel.read(data, &mut answer);
+                if !answer.is_empty() {
+                    self.put_plain(answer);
+                }
+                return match read {
+                    Ok(None) => data.len(),
+                    Ok(Some(used)) => {
+                        self.tunnelled(shared);
+                        #[cfg(feature = "tls")]
+                        if self.tls.is_some() {
+                            self.handle_cipher(shared, now, &data[used..]);
+                            return data.len();
+                        }
+                        used
+                    }
+                    Err(error) => {
+                        self.end(Cause::Tunnel(error));
+                        data.len()
+                    }
+                };
+            }
             Handshake::Deciding { early, .. } => {
                 let len = early.len() + data.len();
                 if len > EARLY_MAX {
@@ -224,8 +271,36 @@ impl Endpoint {
                 Err(error) => self.end(Cause::Head(error)),
             },
             // No head is awaited in these.
-            Handshake::Content { .. } | Handshake::Deciding { .. } | Handshake::Body { .. } => {}
+            Handshake::Content { .. }
+            | Handshake::Deciding { .. }
+            | Handshake::Tunnel { .. }
+            | Handshake::Body { .. } => {}
         }
+    }
+
+    /// The proxy gave a way: what comes now is the server's.
+    fn tunnelled(&mut self, shared: &mut Shared) {
+        let Phase::Handshake(handshake) = mem::replace(&mut self.phase, Phase::Ended) else {
+            return;
+        };
+        let Handshake::Tunnel {
+            request,
+            #[cfg(feature = "tls")]
+            tls,
+            ..
+        } = *handshake
+        else {
+            return;
+        };
+        let (handshake, head) = Handshake::client(*request, shared);
+        self.phase = Phase::Handshake(Box::new(handshake));
+        #[cfg(feature = "tls")]
+        if let Some(mut tls) = tls {
+            // What the proxy has yet to get goes before the records.
+            mem::swap(&mut tls.wire, &mut self.sender.wire);
+            self.tls = Some(tls);
+        }
+        self.put_plain(head);
     }
 
     /// The content of a request is whole.

@@ -34,6 +34,7 @@ use crate::entropy::{Entropy, Seed};
 use crate::error::{Fault, Refused, SendError};
 use crate::http::UpgradeRequest;
 use crate::message::Message;
+use crate::proxy::ProxyError;
 use crate::time::Tick;
 
 pub(crate) use endpoint::Endpoint;
@@ -131,14 +132,16 @@ impl WebSocket {
         }
     }
 
-    /// A client's end of a new connection; puts out the upgrade request.
+    /// A client's end of a new connection; puts out the upgrade request. The
+    /// stream is one to the server, or to the [`proxy`](Config::proxy) on the
+    /// way, which is asked for a way through first.
     ///
     /// # Errors
     ///
     /// `tls::TlsError` when the URL is `wss://` and
     /// `Config::client_tls` is not set, or the host is no name that a
     /// certificate could prove. Without feature `tls`, every `wss://` URL is
-    /// an error.
+    /// an error. So is a proxy that cannot be used.
     pub fn client(
         request: UpgradeRequest,
         config: impl Into<Arc<Config>>,
@@ -323,6 +326,8 @@ impl fmt::Debug for WebSocket {
 pub enum ClientError {
     /// `wss://` without `Config::client_tls`, or without feature `tls`.
     NoTls,
+    /// The proxy that was chosen cannot be used.
+    Proxy(ProxyError),
     /// TLS could not be set up.
     #[cfg(feature = "tls")]
     Tls(crate::tls::TlsError),
@@ -332,6 +337,7 @@ impl fmt::Display for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoTls => f.write_str("wss:// needs TLS, which is not configured"),
+            Self::Proxy(error) => error.fmt(f),
             #[cfg(feature = "tls")]
             Self::Tls(error) => error.fmt(f),
         }
@@ -339,6 +345,12 @@ impl fmt::Display for ClientError {
 }
 
 impl core::error::Error for ClientError {}
+
+impl From<ProxyError> for ClientError {
+    fn from(error: ProxyError) -> Self {
+        Self::Proxy(error)
+    }
+}
 
 /// The longest scratch buffer worth keeping.
 const KEPT_SCRATCH: usize = 4 * 1024;

@@ -173,4 +173,53 @@ mod tests {
         server.handle_eof(Tick::ZERO);
         assert!(matches!(drain(&mut server)[..], [Output::Close]));
     }
+
+    /// The adapter has yet to report that the proxy got our question when the
+    /// answer comes: its bytes and the records stay apart.
+    #[test]
+    fn behind_a_proxy_tls_begins_once_there_is_a_way() {
+        use crate::proxy::{Proxies, Proxy};
+        let pki = Pki::new();
+        for cut in [1, 100, usize::MAX] {
+            let config = Config {
+                server_tls: Some(pki.server()),
+                ..Config::default()
+            };
+            let mut server = WebSocket::server(config, Seed::new([1; 32]), Tick::ZERO);
+            let request = UpgradeRequest::new(&alloc::format!("wss://{HOST}/")).unwrap();
+            let config = Config {
+                client_tls: Some(pki.client()),
+                proxies: Some(Proxies::from(Proxy::parse("http://proxy").unwrap())),
+                ..Config::default()
+            };
+            let mut client =
+                WebSocket::client(request, config, Seed::new([2; 32]), Tick::ZERO).unwrap();
+            drain(&mut client);
+            let asked: Vec<u8> = client.unsent().flat_map(|it| it.to_vec()).collect();
+            assert!(asked.starts_with(b"CONNECT localhost:443 HTTP/1.1\r\n"));
+            assert!(asked.ends_with(b"\r\n\r\n"), "no record yet");
+            for piece in b"HTTP/1.1 200 OK\r\n\r\n".to_vec().chunks_mut(cut) {
+                client.handle_bytes(Tick::ZERO, piece);
+            }
+            drain(&mut client);
+            client.transmitted(Tick::ZERO, asked.len());
+            while !client.is_open() {
+                drain(&mut client);
+                let mut hello = sent(&mut client);
+                assert!(!hello.is_empty());
+                server.handle_bytes(Tick::ZERO, &mut hello);
+                drain(&mut server);
+                for piece in sent(&mut server).chunks_mut(cut) {
+                    client.handle_bytes(Tick::ZERO, piece);
+                }
+            }
+            client.send(Tick::ZERO, "secret").unwrap();
+            drain(&mut client);
+            server.handle_bytes(Tick::ZERO, &mut sent(&mut client));
+            let heard = drain(&mut server).into_iter().any(|output| {
+                matches!(output, Output::Event(Event::Message(it)) if it == Message::text("secret"))
+            });
+            assert!(heard);
+        }
+    }
 }

@@ -330,6 +330,21 @@ fn the_server_may_ask_for_another_token() {
 }
 
 #[test]
+fn bytes_go_in_base64() {
+    let mut world = open();
+    let (channel, data) = (Some("c".into()), vec![1, 2]);
+    let now = world.now;
+    world
+        .client
+        .publish_bytes(now, channel, "e", data, Priority::Normal);
+    world.play(
+        r#"
+        C {"action":15,"channel":"c","msgSerial":0,"messages":[{"name":"e","data":"AQI=","encoding":"base64"}]}
+        "#,
+    );
+}
+
+#[test]
 fn binary_is_given_as_it_came() {
     let mut world = open();
     world.say_message(Message::binary(vec![1]));

@@ -218,6 +218,33 @@ fn channels_are_asked_for_on_a_new_connection() {
     );
 }
 
+/// The server's threads take commands in any order.
+#[test]
+fn actions_wait_until_their_channel_is_there() {
+    let mut world = open();
+    world.client.subscribe(world.now, "ChatChannel");
+    world.run();
+    world.drop_line();
+    publish(&mut world, Some("ChatChannel"), "a", None);
+    publish(&mut world, Some("Other"), "b", None);
+    world.received.clear();
+    world.pass(Duration::from_secs(12));
+    world.answer_dial();
+    world.events.clear();
+    world.play(
+        r#"
+        S {"type":"welcome"}
+        E state authenticated
+        C {"command":"subscribe","identifier":"{\"channel\":\"ChatChannel\"}"}
+        C {"command":"message","identifier":"{\"channel\":\"Other\"}","data":"{\"action\":\"b\"}"}
+        S {"identifier":"{\"channel\":\"ChatChannel\"}","type":"confirm_subscription"}
+        E subscribed ChatChannel
+        C {"command":"message","identifier":"{\"channel\":\"ChatChannel\"}","data":"{\"action\":\"a\"}"}
+        "#,
+    );
+    assert_eq!(world.client.stats().queued, 0);
+}
+
 #[test]
 fn messages_decide_what_comes_next() {
     let rows = [

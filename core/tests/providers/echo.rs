@@ -16,6 +16,8 @@ fn a_greeting_is_a_message_like_others() {
     for message in [Message::text("hi"), Message::binary(vec![1, 2])] {
         world.client.send(now, message, Priority::Normal);
     }
+    let (data, priority) = (vec![3], Priority::Normal);
+    world.client.publish_bytes(now, None, "any", data, priority);
     world.play(
         r"
         E state connecting
@@ -27,6 +29,7 @@ fn a_greeting_is_a_message_like_others() {
         S hi
         E message hi
         C binary [1, 2]
+        C binary [3]
         S binary [1, 2]
         E message binary [1, 2]
         ",

@@ -64,6 +64,10 @@ fn endure(world: &mut World, messages: Vec<Message>) {
         world
             .client
             .publish(now, channel(), "client-e", data, Priority::Normal);
+        let bytes = vec![1, 2];
+        world
+            .client
+            .publish_bytes(now, channel(), "client-e", bytes, Priority::Low);
     };
     publish(world);
     let mut asked = Vec::new();

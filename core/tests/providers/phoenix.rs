@@ -286,6 +286,19 @@ fn payloads_can_be_binary() {
         S binary []
         "#,
     );
+    for name in ["push", &"e".repeat(256)] {
+        let (topic, data) = (Some("lobby".into()), vec![7]);
+        let now = world.now;
+        world
+            .client
+            .publish_bytes(now, topic, name, data, Priority::Normal);
+    }
+    world.play(
+        "
+        C binary [0, 0, 1, 5, 4, 50, 108, 111, 98, 98, 121, 112, 117, 115, 104, 7]
+        E dropped 1
+        ",
+    );
 }
 
 #[test]

@@ -180,6 +180,29 @@ fn everything_is_subscribed_again_on_a_new_connection() {
 }
 
 #[test]
+fn events_of_clients_wait_until_they_are_members() {
+    let mut world = open(config());
+    let channel = "private-c";
+    world.client.subscribe(world.now, channel);
+    publish(&mut world, Some(channel), "client-x");
+    world.run();
+    let (_, socket) = world.authorize.remove(0);
+    let proof = json(r#"{"auth":"a"}"#);
+    let now = world.now;
+    world
+        .client
+        .handle_authorized(now, channel, &socket, Some(&proof));
+    world.play(
+        r#"
+        C {"event":"pusher:subscribe","data":{"auth":"a","channel":"private-c"}}
+        S {"event":"pusher_internal:subscription_succeeded","channel":"private-c","data":"{}"}
+        E subscribed private-c
+        C {"event":"client-x","channel":"private-c","data":{"a":1}}
+        "#,
+    );
+}
+
+#[test]
 fn clients_may_send_few_things() {
     let mut world = open(config());
     publish(&mut world, Some("private-c"), "client-x");

@@ -179,13 +179,20 @@ fn binary_data_comes_and_goes_in_attachments() {
         .client
         .send(world.now, Message::text("hi"), Priority::Normal);
     let now = world.now;
+    for name in ["upload", "disconnect"] {
+        let (data, priority) = (vec![9], Priority::Normal);
+        world.client.publish_bytes(now, None, name, data, priority);
+    }
     world.client.request(now, None, "get", None, None);
     world.play(
         r#"
         C 451-["message",{"_placeholder":true,"num":0}]
         C binary [7, 8]
         C 42["message","hi"]
+        C 451-["upload",{"_placeholder":true,"num":0}]
+        C binary [9]
         C 42<id>["get"]
+        E dropped 1
         S 451-["bin",{"_placeholder":true,"num":0}]
         S binary [1, 2]
         E message event=bin binary [1, 2]

@@ -9,20 +9,22 @@ use std::task::{Context, Poll};
 
 use async_io::Timer;
 use futures_io::{AsyncRead as _, AsyncWrite as _};
-use smartsocket_core::Fault;
-use smartsocket_core::client::{LineId, Output, Secret};
+use smartsocket_core::client::{Dial, LineId, Output, Secret};
+use smartsocket_core::{Fault, Utf8Bytes};
 
 use crate::connect::{dial, fault};
 use crate::stream::Stream;
 
-use super::builder::TokenHook;
-use super::handle::Shared;
+use super::builder::{Proof, ProofHook, TokenHook};
+use super::handle::{Shared, TARGET};
 
 const READ: usize = 16 * 1024;
 const MAX_SLICES: usize = 64;
 /// So many rounds of work before others have a turn.
 const ROUNDS: usize = 64;
 
+/// A channel, the provider's name for the connection, and the proof to come.
+type Proving = (Utf8Bytes, Utf8Bytes, Proof);
 type Dialing = Pin<Box<dyn Future<Output = io::Result<Stream>> + Send>>;
 
 /// Does a client's work; ends when all its handles are dropped and what it had
@@ -32,6 +34,8 @@ pub struct Driver {
     shared: Arc<Shared>,
     hook: Option<TokenHook>,
     token: Option<Pin<Box<dyn Future<Output = Option<Secret>> + Send>>>,
+    proof_hook: Option<ProofHook>,
+    proving: Vec<Proving>,
     dialing: Vec<(LineId, Dialing)>,
     lines: Vec<Line>,
     timer: Timer,
@@ -49,11 +53,17 @@ struct Line {
 }
 
 impl Driver {
-    pub(super) fn new(shared: Arc<Shared>, hook: Option<TokenHook>) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        hook: Option<TokenHook>,
+        proof_hook: Option<ProofHook>,
+    ) -> Self {
         Self {
             shared,
             hook,
             token: None,
+            proof_hook,
+            proving: Vec::new(),
             dialing: Vec::new(),
             lines: Vec::new(),
             timer: Timer::never(),
@@ -72,6 +82,8 @@ impl Driver {
             any = true;
             match output {
                 Output::Dial(place) => {
+                    let Dial { host, port, .. } = &place;
+                    log::info!(target: TARGET, "Connecting to {host}:{port}");
                     let dialing = Box::pin(dial(place.host, place.port));
                     self.dialing.push((place.line, dialing));
                 }
@@ -87,8 +99,9 @@ impl Driver {
                     self.dialing.retain(|(line, _)| *line != id);
                     self.lines.retain(|line| line.id != id);
                 }
-                // Only where a hook is set, which there is no way to do yet.
-                Output::Authorize { .. } | Output::Event(_) => {}
+                Output::Authorize { channel, socket } => self.prove(channel, socket),
+                // Those the desk keeps.
+                Output::Event(_) => {}
             }
         }
     }
@@ -97,6 +110,30 @@ impl Driver {
         if let Some(line) = self.lines.iter_mut().find(|line| line.id == id) {
             work(line);
         }
+    }
+
+    fn prove(&mut self, channel: Utf8Bytes, socket: Utf8Bytes) {
+        let proof = match &mut self.proof_hook {
+            Some(hook) => hook(&channel, &socket),
+            // Without one, the channel is not for us.
+            None => Box::pin(std::future::ready(None)),
+        };
+        self.proving.push((channel, socket, proof));
+    }
+
+    fn poll_proving(&mut self, cx: &mut Context<'_>) -> bool {
+        let shared = &self.shared;
+        let before = self.proving.len();
+        self.proving.retain_mut(|(channel, socket, proof)| {
+            let Poll::Ready(proof) = proof.as_mut().poll(cx) else {
+                return true;
+            };
+            let now = shared.now();
+            let client = &mut shared.lock().desk.client;
+            client.handle_authorized(now, channel, socket, proof.as_ref());
+            false
+        });
+        self.proving.len() < before
     }
 
     fn poll_dialing(&mut self, cx: &mut Context<'_>) -> bool {
@@ -272,8 +309,10 @@ impl Future for Driver {
         }
         for _ in 0..ROUNDS {
             let mut any = this.obey();
+            any |= this.shared.call_handlers();
             any |= this.poll_dialing(cx);
             any |= this.poll_token(cx);
+            any |= this.poll_proving(cx);
             any |= this.poll_lines(cx);
             any |= this.poll_timer(cx);
             if any {
@@ -287,6 +326,12 @@ impl Future for Driver {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.shared.lock().desk.abandon();
     }
 }
 

@@ -1,22 +1,27 @@
 //! The handle, and what it shares with the driver.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
 use async_channel::Receiver;
+use log::Level;
 use smartsocket_core::client::{
     AckTicket, Client as Machine, ClientStats, ConnectError, Desk, Event, Incoming, Priority,
     Provider, RequestError, State,
 };
-use smartsocket_core::{CloseCode, IntoJson, Json, JsonError, Message, Tick, Utf8Bytes};
+use smartsocket_core::{Bytes, CloseCode, IntoJson, Json, JsonError, Message, Tick, Utf8Bytes};
 
 use crate::clock::Clock;
 
 use super::builder::ClientBuilder;
 use super::subscription::Subscription;
+
+/// The name of this part in the log.
+pub(super) const TARGET: &str = "smartsocket:client";
 
 /// So many events wait for who does not take them.
 const EVENTS: usize = 1_024;
@@ -99,12 +104,24 @@ impl Client {
     /// ends in `*` all that begin so. The provider is asked for the channel
     /// again after each reconnection.
     pub fn subscribe(&self, channel: impl Into<Utf8Bytes>) -> Subscription {
+        self.subscribe_where(channel, |_| true)
+    }
+
+    /// The same, of those messages that the filter lets through; it is called
+    /// under the client's lock, so it must not use the client.
+    pub fn subscribe_where(
+        &self,
+        channel: impl Into<Utf8Bytes>,
+        mut filter: impl FnMut(&Incoming) -> bool + Send + 'static,
+    ) -> Subscription {
         let shared = &self.0.0;
         let (sender, messages) = async_channel::bounded(shared.buffer);
         let missed = Arc::new(AtomicU64::new(0));
         let count = Arc::clone(&missed);
         let hear = move |incoming: &Incoming| {
-            if let Ok(Some(_)) = sender.force_send(incoming.clone()) {
+            if filter(incoming)
+                && let Ok(Some(_)) = sender.force_send(incoming.clone())
+            {
                 count.fetch_add(1, Ordering::Relaxed);
             }
         };
@@ -125,6 +142,47 @@ impl Client {
             desk.listen(move |event| sender.force_send(event.clone()).is_ok());
         });
         receiver
+    }
+
+    /// Calls this for each message with an event of this name (SS-37); a
+    /// message without one counts as `message`. It is called on the
+    /// task of the driver, without a lock: it may use this client, but what
+    /// blocks there blocks the client. One that panics is not called again.
+    pub fn on(&self, event: &str, handle: impl FnMut(&Incoming) + Send + 'static) {
+        self.0.0.command(|desk, _| desk.on(event, handle));
+    }
+
+    /// The same, for the next of them only (SS-38).
+    pub fn once(&self, event: &str, handle: impl FnOnce(&Incoming) + Send + 'static) {
+        self.0.0.command(|desk, _| desk.once(event, handle));
+    }
+
+    /// Calls nothing any more for messages with an event of this name (SS-39).
+    pub fn off(&self, event: &str) {
+        self.0.0.command(|desk, _| desk.off(event));
+    }
+
+    /// Calls this for all that happens: states, attempts, endings with their
+    /// cause, messages (PO-14 to PO-20, SS-86). As with [`on`](Self::on).
+    pub fn on_event(&self, handle: impl FnMut(&Event) + Send + 'static) {
+        self.0.0.command(|desk, _| desk.on_event(handle));
+    }
+
+    /// A message with a type, an id and the time, in the form of Protocol OS
+    /// (PO-26); without an id it gets a random one.
+    ///
+    /// # Errors
+    ///
+    /// The payload has no JSON form.
+    pub fn create_message(
+        &self,
+        kind: &str,
+        payload: impl IntoJson,
+        id: Option<&str>,
+    ) -> Result<Message, JsonError> {
+        let payload = payload.into_json()?.unwrap_or(Json::NULL);
+        let create = |desk: &mut Desk, now| desk.client.create_message(now, kind, &payload, id);
+        Ok(self.0.0.command(create))
     }
 
     /// Sends a message as it is, now or once there is a connection.
@@ -164,6 +222,22 @@ impl Client {
                 .publish(now, channel, Utf8Bytes::from(event), data, priority);
         });
         Ok(())
+    }
+
+    /// The same with bytes as data, for providers that have such (Socket.IO,
+    /// Phoenix, Ably, an echo); with others it is dropped.
+    pub fn publish_bytes(
+        &self,
+        channel: Option<&str>,
+        event: &str,
+        data: impl Into<Bytes>,
+        priority: Priority,
+    ) {
+        let (channel, event) = (channel.map(Utf8Bytes::from), Utf8Bytes::from(event));
+        self.0.0.command(|desk, now| {
+            let client = &mut desk.client;
+            client.publish_bytes(now, channel, event, data, priority);
+        });
     }
 
     /// Sends an event and waits for its answer, for
@@ -253,11 +327,16 @@ impl Drop for Handle {
 
 impl Shared {
     pub(super) fn new(client: Machine, clock: Clock, buffer: usize) -> Self {
+        let mut desk = Desk::new(client);
+        desk.listen(|event| {
+            log(event);
+            true
+        });
         Self {
             clock,
             buffer,
             inner: Mutex::new(Inner {
-                desk: Desk::new(client),
+                desk,
                 driver: None,
                 left: false,
             }),
@@ -277,6 +356,21 @@ impl Shared {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Calls the application's callbacks that are due, none with the lock held;
+    /// whether there were any.
+    pub(super) fn call_handlers(&self) -> bool {
+        let mut any = false;
+        while let Some(mut call) = { self.lock().desk.next_call() } {
+            any = true;
+            if catch_unwind(AssertUnwindSafe(|| call.run())).is_ok() {
+                self.lock().desk.called(call);
+            } else {
+                log::error!(target: TARGET, "a handler panicked: it is not called again");
+            }
+        }
+        any
+    }
+
     pub(super) fn command<T>(&self, command: impl FnOnce(&mut Desk, Tick) -> T) -> T {
         let mut inner = self.lock();
         let done = command(&mut inner.desk, self.now());
@@ -291,4 +385,20 @@ impl Inner {
             driver.wake();
         }
     }
+}
+
+/// What happens, but for what is said.
+fn log(event: &Event) {
+    let level = match event {
+        Event::Ended(..)
+        | Event::SubscriptionRefused(..)
+        | Event::Unreadable(_)
+        | Event::Dropped(_) => Level::Warn,
+        Event::State(State::Authenticated | State::Error) | Event::Reconnecting { .. } => {
+            Level::Info
+        }
+        Event::State(_) | Event::Subscribed(_) => Level::Debug,
+        Event::Message(_) | Event::Answered(..) => Level::Trace,
+    };
+    log::log!(target: TARGET, level, "{event}");
 }

@@ -30,6 +30,6 @@ pub use handle::Client;
 pub use smartsocket_core::client::{
     AckTicket, Auth, Backoff, ClientConfig, ClientStats, ConfigError, ConnectError, Ending, Event,
     Incoming, Jitter, Payload, Ping, Priority, Provider, QueueConfig, RequestError, Secret,
-    SmartSocket, State, Verdict,
+    SmartSocket, State, Verdict, close_reason, form, parse_message, pusher_proof,
 };
 pub use subscription::Subscription;

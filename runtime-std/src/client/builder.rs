@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use smartsocket_core::Config;
 use smartsocket_core::client::{
     Auth, Backoff, Client as Machine, ClientConfig, ConfigError, Ping, Provider, Secret,
 };
+use smartsocket_core::http::Url;
+use smartsocket_core::{Config, Json};
 
 use crate::clock::{self, Clock};
+use crate::way::Way;
 
 use super::driver::Driver;
 use super::handle::{Client, Shared};
@@ -19,12 +21,18 @@ use super::handle::{Client, Shared};
 /// Gives the token for the next attempt; `None` where there is none.
 pub(super) type TokenHook = Arc<Mutex<dyn FnMut() -> Option<Secret> + Send>>;
 
+/// Gives the proof that the client may have a channel; see
+/// [`ClientBuilder::proof_hook`].
+pub(super) type ProofHook = Arc<Mutex<dyn FnMut(&str, &str) -> Option<Json> + Send>>;
+
 /// A client to be made.
 pub struct ClientBuilder {
     provider: Provider,
     config: ClientConfig,
     hook: Option<TokenHook>,
+    proof_hook: Option<ProofHook>,
     buffer: usize,
+    way: Way,
 }
 
 impl ClientBuilder {
@@ -33,17 +41,17 @@ impl ClientBuilder {
             provider,
             config: ClientConfig::new(url),
             hook: None,
+            proof_hook: None,
             buffer: 1_024,
+            way: Way::default(),
         }
     }
 
-    /// All options at once; those set before are forgotten, but for the token
-    /// hook.
+    /// Changes any option, but proxies and what TLS trusts and shows.
     #[must_use]
-    pub fn config(mut self, config: ClientConfig) -> Self {
-        let refresh = self.config.refresh;
-        self.config = config;
-        self.config.refresh |= refresh;
+    pub fn config(mut self, change: impl FnOnce(&mut ClientConfig)) -> Self {
+        change(&mut self.config);
+        self.config.refresh |= self.hook.is_some();
         self
     }
 
@@ -70,6 +78,22 @@ impl ClientBuilder {
         self
     }
 
+    /// Asks this, on a thread of its own, to show that the client may have a
+    /// channel (Pusher's private and presence channels); it is given the channel
+    /// and the provider's name for the connection, and gives what the
+    /// application's server says to that: `{"auth":…}`,
+    /// `{"auth":…,"channel_data":…}`. Without a hook, or where it gives `None`,
+    /// such a channel is refused. [`pusher_proof`](super::pusher_proof) makes a
+    /// proof, where the secret is at hand.
+    #[must_use]
+    pub fn proof_hook(
+        mut self,
+        hook: impl FnMut(&str, &str) -> Option<Json> + Send + 'static,
+    ) -> Self {
+        self.proof_hook = Some(Arc::new(Mutex::new(hook)));
+        self
+    }
+
     /// How to come back; `None` stays away. Default: that of the provider's own
     /// client, or [`Backoff::default`].
     #[must_use]
@@ -90,6 +114,13 @@ impl ClientBuilder {
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.config.connect_timeout = timeout;
+        self
+    }
+
+    /// How long a request waits for its answer. Default 30 s (SS-64).
+    #[must_use]
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.config.request_timeout = timeout;
         self
     }
 
@@ -115,6 +146,54 @@ impl ClientBuilder {
         self
     }
 
+    /// Goes through this proxy: `http://user:password@host:port`, with Basic
+    /// credentials, or `socks5://...`; [`Proxy::parse`] has the details.
+    /// Default: as the variables of the environment say
+    /// ([`Proxies::from_env`]), which never concerns loopback.
+    ///
+    /// [`Proxy::parse`]: crate::proxy::Proxy::parse
+    /// [`Proxies::from_env`]: crate::proxy::Proxies::from_env
+    #[must_use]
+    pub fn proxy(mut self, url: &str) -> Self {
+        self.way.proxy(url);
+        self
+    }
+
+    /// Goes through no proxy, whatever the environment says.
+    #[must_use]
+    pub fn no_proxy(mut self) -> Self {
+        self.way.no_proxy();
+        self
+    }
+
+    /// Trusts the authorities in this PEM text, and no longer the system's; of
+    /// several texts, all of them (MB-38).
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn ca(mut self, pem: &[u8]) -> Self {
+        self.way.tls(|tls| tls.root_pem(pem));
+        self
+    }
+
+    /// Shows this certificate to servers that ask for one: in PEM, its
+    /// intermediates after it, and its private key (MB-36, MB-37).
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn client_certificate(mut self, chain: &[u8], key: &[u8]) -> Self {
+        self.way.tls(|tls| tls.client_certificate_pem(chain, key));
+        self
+    }
+
+    /// Accepts **any** certificate (MB-39): whoever can reach the connection can
+    /// pose as the server, read everything and change it. Only for tests; for a
+    /// private server give its authority to [`ca`](Self::ca) instead.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn dangerous_accept_any_certificate(mut self) -> Self {
+        self.way.tls(|tls| Ok(tls.dangerous_accept_any()));
+        self
+    }
+
     /// How many messages wait for a [`Subscription`](super::Subscription) that
     /// does not take them. Default 1,024.
     #[must_use]
@@ -134,9 +213,13 @@ impl ClientBuilder {
             provider,
             mut config,
             hook,
+            proof_hook,
             buffer,
+            way,
         } = self;
-        trust_system(&mut config)?;
+        let url = Url::parse(&config.url).ok();
+        way.apply(url.as_ref(), Arc::make_mut(&mut config.websocket))
+            .map_err(ConfigError::from)?;
         let clock = Clock::start();
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         let unix_ms = since.map_or(0, |since| since.as_millis() as u64);
@@ -144,7 +227,7 @@ impl ClientBuilder {
         let machine = Machine::new(provider, config, clock::seed(), clock.now(), unix_ms)?;
         let (woken, waker) = io::pipe()?;
         let shared = Arc::new(Shared::new(machine, clock, buffer, waker));
-        let driver = Driver::new(Arc::clone(&shared), hook, woken, timeout);
+        let driver = Driver::new(Arc::clone(&shared), (hook, proof_hook), woken, timeout);
         thread::Builder::new()
             .name("smartsocket-client".into())
             .spawn(move || driver.run())?;
@@ -192,20 +275,4 @@ impl fmt::Debug for ClientBuilder {
             .field("config", &self.config)
             .finish_non_exhaustive()
     }
-}
-
-/// Uses the system's authorities unless the configuration has its own.
-#[cfg(feature = "tls")]
-fn trust_system(config: &mut ClientConfig) -> Result<(), ConfigError> {
-    let secure = config.url.trim_start().to_ascii_lowercase();
-    if secure.starts_with("wss:") && config.websocket.client_tls.is_none() {
-        let tls = crate::roots::system().map_err(crate::ClientError::Tls)?;
-        Arc::make_mut(&mut config.websocket).client_tls = Some(tls);
-    }
-    Ok(())
-}
-
-#[cfg(not(feature = "tls"))]
-fn trust_system(_: &mut ClientConfig) -> Result<(), ConfigError> {
-    Ok(())
 }

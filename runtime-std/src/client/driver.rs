@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use smartsocket_core::client::{Dial, LineId, Output, Secret};
-use smartsocket_core::{Bytes, Fault};
+use smartsocket_core::{Bytes, Fault, Json, Utf8Bytes};
 
 use crate::connect::dial;
 use crate::stream::Stream;
 use crate::transport::Transport as _;
 
-use super::builder::TokenHook;
-use super::handle::Shared;
+use super::builder::{ProofHook, TokenHook};
+use super::handle::{Shared, TARGET};
 
 const READ: usize = 16 * 1024;
 const MAX_SLICES: usize = 64;
@@ -26,6 +26,7 @@ const MAX_SLICES: usize = 64;
 pub(super) struct Driver {
     shared: Arc<Shared>,
     hook: Option<TokenHook>,
+    proof_hook: Option<ProofHook>,
     /// A byte comes for each command given while the driver sleeps.
     woken: PipeReader,
     /// What threads that dial and ask for tokens found.
@@ -38,6 +39,8 @@ pub(super) struct Driver {
 enum Found {
     Stream(LineId, Result<Stream, Fault>),
     Token(Option<Secret>),
+    /// A channel, the provider's name for the connection, and the proof.
+    Proof(Utf8Bytes, Utf8Bytes, Option<Json>),
 }
 
 /// A stream and what the machine wants of it.
@@ -50,16 +53,23 @@ struct Line {
     shutdown: bool,
 }
 
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.shared.lock().desk.abandon();
+    }
+}
+
 impl Driver {
     pub(super) fn new(
         shared: Arc<Shared>,
-        hook: Option<TokenHook>,
+        (hook, proof_hook): (Option<TokenHook>, Option<ProofHook>),
         woken: PipeReader,
         timeout: Duration,
     ) -> Self {
         Self {
             shared,
             hook,
+            proof_hook,
             woken,
             results: mpsc::channel(),
             timeout,
@@ -72,6 +82,7 @@ impl Driver {
         loop {
             self.obey();
             self.take_results();
+            self.shared.call_handlers();
             let now = self.shared.now();
             let sleep = {
                 let mut inner = self.shared.lock();
@@ -114,8 +125,9 @@ impl Driver {
                     self.write(id);
                 }
                 Output::Close(id) => self.lines.retain(|line| line.id != id),
-                // Only where a hook is set, which there is no way to do yet.
-                Output::Authorize { .. } | Output::Event(_) => {}
+                Output::Authorize { channel, socket } => self.prove(channel, socket),
+                // Those the desk keeps.
+                Output::Event(_) => {}
             }
         }
     }
@@ -140,6 +152,8 @@ impl Driver {
 
     fn dial(&self, place: Dial) {
         let until = Instant::now() + self.timeout;
+        let Dial { host, port, .. } = &place;
+        log::info!(target: TARGET, "Connecting to {host}:{port}");
         let line = place.line;
         let work = move || Found::Stream(line, dial(&place.host, place.port, until));
         if let Err(error) = self.apart(work) {
@@ -161,12 +175,32 @@ impl Driver {
         }
     }
 
+    fn prove(&self, channel: Utf8Bytes, socket: Utf8Bytes) {
+        // Without a hook, or a thread for it, the channel is not for us.
+        let refused = Found::Proof(channel.clone(), socket.clone(), None);
+        let asked = self.proof_hook.clone().is_some_and(|hook| {
+            let work = move || {
+                let mut hook = hook.lock().unwrap_or_else(PoisonError::into_inner);
+                let proof = hook(&channel, &socket);
+                Found::Proof(channel, socket, proof)
+            };
+            self.apart(work).is_ok()
+        });
+        if !asked {
+            let _ = self.results.0.send(refused);
+        }
+    }
+
     fn take_results(&mut self) {
         while let Ok(found) = self.results.1.try_recv() {
             let now = self.shared.now();
             let mut inner = self.shared.lock();
             match found {
                 Found::Token(token) => inner.desk.client.handle_token(now, token),
+                Found::Proof(channel, socket, proof) => {
+                    let client = &mut inner.desk.client;
+                    client.handle_authorized(now, &channel, &socket, proof.as_ref());
+                }
                 Found::Stream(id, Ok(stream)) => {
                     // One that was given up meanwhile is dropped.
                     if inner.desk.client.handle_dialed(now, id) {

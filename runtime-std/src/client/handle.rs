@@ -2,20 +2,25 @@
 
 use std::fmt;
 use std::io::{PipeWriter, Write as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use log::Level;
 use smartsocket_core::client::{
-    AckTicket, Client as Machine, ClientStats, ConnectError, Desk, Incoming, Priority, Provider,
-    RequestError, State,
+    AckTicket, Client as Machine, ClientStats, ConnectError, Desk, Event, Incoming, Priority,
+    Provider, RequestError, State,
 };
-use smartsocket_core::{CloseCode, IntoJson, Json, JsonError, Message, Tick, Utf8Bytes};
+use smartsocket_core::{Bytes, CloseCode, IntoJson, Json, JsonError, Message, Tick, Utf8Bytes};
 
 use crate::clock::Clock;
 
 use super::builder::ClientBuilder;
 use super::subscription::{Events, Mailbox, Posting, Subscription};
+
+/// The name of this part in the log.
+pub(super) const TARGET: &str = "smartsocket:client";
 
 /// So many events wait for who does not take them.
 const EVENTS: usize = 1_024;
@@ -94,10 +99,24 @@ impl Client {
     /// ends in `*` all that begin so. The provider is asked for the channel
     /// again after each reconnection.
     pub fn subscribe(&self, channel: impl Into<Utf8Bytes>) -> Subscription {
+        self.subscribe_where(channel, |_| true)
+    }
+
+    /// The same, of those messages that the filter lets through; it is called
+    /// under the client's lock, so it must not use the client.
+    pub fn subscribe_where(
+        &self,
+        channel: impl Into<Utf8Bytes>,
+        mut filter: impl FnMut(&Incoming) -> bool + Send + 'static,
+    ) -> Subscription {
         let shared = &self.0.0;
         let mailbox = Arc::new(Mailbox::new(shared.buffer));
         let letters = Posting(Arc::clone(&mailbox));
-        let hear = move |incoming: &Incoming| letters.0.put(incoming.clone());
+        let hear = move |incoming: &Incoming| {
+            if filter(incoming) {
+                letters.0.put(incoming.clone());
+            }
+        };
         let id = shared.command(|desk, now| desk.subscribe(now, channel, hear));
         Subscription {
             id,
@@ -119,6 +138,48 @@ impl Client {
             });
         });
         Events(mailbox)
+    }
+
+    /// Calls this for each message with an event of this name (SS-37); a
+    /// message without one counts as `message`. It is called on the
+    /// thread of the client, without a lock: it may use this client, but not
+    /// wait for it ([`connect`](Self::connect), [`disconnect`](Self::disconnect),
+    /// [`request`](Self::request)). One that panics is not called again.
+    pub fn on(&self, event: &str, handle: impl FnMut(&Incoming) + Send + 'static) {
+        self.0.0.command(|desk, _| desk.on(event, handle));
+    }
+
+    /// The same, for the next of them only (SS-38).
+    pub fn once(&self, event: &str, handle: impl FnOnce(&Incoming) + Send + 'static) {
+        self.0.0.command(|desk, _| desk.once(event, handle));
+    }
+
+    /// Calls nothing any more for messages with an event of this name (SS-39).
+    pub fn off(&self, event: &str) {
+        self.0.0.command(|desk, _| desk.off(event));
+    }
+
+    /// Calls this for all that happens: states, attempts, endings with their
+    /// cause, messages (PO-14 to PO-20, SS-86). As with [`on`](Self::on).
+    pub fn on_event(&self, handle: impl FnMut(&Event) + Send + 'static) {
+        self.0.0.command(|desk, _| desk.on_event(handle));
+    }
+
+    /// A message with a type, an id and the time, in the form of Protocol OS
+    /// (PO-26); without an id it gets a random one.
+    ///
+    /// # Errors
+    ///
+    /// The payload has no JSON form.
+    pub fn create_message(
+        &self,
+        kind: &str,
+        payload: impl IntoJson,
+        id: Option<&str>,
+    ) -> Result<Message, JsonError> {
+        let payload = payload.into_json()?.unwrap_or(Json::NULL);
+        let create = |desk: &mut Desk, now| desk.client.create_message(now, kind, &payload, id);
+        Ok(self.0.0.command(create))
     }
 
     /// Sends a message as it is, now or once there is a connection.
@@ -158,6 +219,22 @@ impl Client {
                 .publish(now, channel, Utf8Bytes::from(event), data, priority);
         });
         Ok(())
+    }
+
+    /// The same with bytes as data, for providers that have such (Socket.IO,
+    /// Phoenix, Ably, an echo); with others it is dropped.
+    pub fn publish_bytes(
+        &self,
+        channel: Option<&str>,
+        event: &str,
+        data: impl Into<Bytes>,
+        priority: Priority,
+    ) {
+        let (channel, event) = (channel.map(Utf8Bytes::from), Utf8Bytes::from(event));
+        self.0.0.command(|desk, now| {
+            let client = &mut desk.client;
+            client.publish_bytes(now, channel, event, data, priority);
+        });
     }
 
     /// Sends an event and waits for its answer, for
@@ -240,11 +317,16 @@ impl Drop for Handle {
 
 impl Shared {
     pub(super) fn new(client: Machine, clock: Clock, buffer: usize, waker: PipeWriter) -> Self {
+        let mut desk = Desk::new(client);
+        desk.listen(|event| {
+            log(event);
+            true
+        });
         Self {
             clock,
             buffer,
             inner: Mutex::new(Inner {
-                desk: Desk::new(client),
+                desk,
                 waker,
                 sleeps: false,
                 left: false,
@@ -259,6 +341,17 @@ impl Shared {
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
         // Nobody panics while holding it, but for bugs of ours.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Calls the application's callbacks that are due; none keeps the lock.
+    pub(super) fn call_handlers(&self) {
+        while let Some(mut call) = { self.lock().desk.next_call() } {
+            if catch_unwind(AssertUnwindSafe(|| call.run())).is_ok() {
+                self.lock().desk.called(call);
+            } else {
+                log::error!(target: TARGET, "a handler panicked: it is not called again");
+            }
+        }
     }
 
     pub(super) fn command<T>(&self, command: impl FnOnce(&mut Desk, Tick) -> T) -> T {
@@ -276,4 +369,20 @@ impl Inner {
             let _ = self.waker.write(&[1]);
         }
     }
+}
+
+/// What happens, but for what is said.
+fn log(event: &Event) {
+    let level = match event {
+        Event::Ended(..)
+        | Event::SubscriptionRefused(..)
+        | Event::Unreadable(_)
+        | Event::Dropped(_) => Level::Warn,
+        Event::State(State::Authenticated | State::Error) | Event::Reconnecting { .. } => {
+            Level::Info
+        }
+        Event::State(_) | Event::Subscribed(_) => Level::Debug,
+        Event::Message(_) | Event::Answered(..) => Level::Trace,
+    };
+    log::log!(target: TARGET, level, "{event}");
 }

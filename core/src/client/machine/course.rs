@@ -8,11 +8,11 @@ use crate::code::CloseCode;
 use crate::entropy::Seed;
 use crate::message::{Message, Utf8Bytes};
 use crate::time::Tick;
-use crate::websocket::{Event as Inner, Output as InnerOutput, WebSocket};
+use crate::websocket::{ClientError, Event as Inner, Output as InnerOutput, WebSocket};
 
-use super::super::protocol::Protocol;
+use super::super::protocol::{Protocol, Saying};
 use super::super::verdict::{Ending, Verdict};
-use super::super::{Dial, Event, LineId, Output, State};
+use super::super::{ConfigError, Dial, Event, LineId, Output, State};
 use super::{Client, LONGEST_HINT, is_pattern};
 
 /// An attempt, and the connection that it becomes.
@@ -47,6 +47,14 @@ impl Course {
             confirms: false,
             held: VecDeque::new(),
         }
+    }
+
+    /// Whether the provider takes this now: the channel may not be ours so far.
+    pub(super) fn may_go(&self, saying: &Saying) -> bool {
+        !self.protocol.speaks_when_subscribed()
+            || saying
+                .channel()
+                .is_none_or(|channel| !self.awaited.contains(channel))
     }
 
     pub(super) const fn line(&self) -> Option<LineId> {
@@ -193,24 +201,34 @@ impl Client {
     }
 
     pub(super) fn dial(&mut self) {
-        match self.upgrade() {
-            Ok(request) => {
-                self.dialed = self.dialed.wrapping_add(1);
-                let line = LineId(self.dialed);
-                self.course.phase = Phase::Dialing(line);
-                let url = request.url();
-                self.outputs.push_back(Output::Dial(Dial {
-                    line,
-                    host: url.host().into(),
-                    port: url.port(),
-                    secure: url.secure(),
-                }));
+        match self.place() {
+            Ok(place) => {
+                self.dialed = place.line.0;
+                self.course.phase = Phase::Dialing(place.line);
+                self.outputs.push_back(Output::Dial(place));
             }
             Err(error) => {
                 let words = alloc::format!("{error}");
                 self.ended(Ending::Protocol(words.into()), Verdict::Fatal);
             }
         }
+    }
+
+    /// Where the next stream goes to.
+    pub(super) fn place(&mut self) -> Result<Dial, ConfigError> {
+        let request = self.upgrade()?;
+        let url = request.url();
+        let proxy = self.config.websocket.proxy(url);
+        let (host, port) = match proxy.map_err(ClientError::from)? {
+            Some(proxy) => (proxy.host(), proxy.port()),
+            None => (url.host(), url.port()),
+        };
+        Ok(Dial {
+            line: LineId(self.dialed.wrapping_add(1)),
+            host: host.into(),
+            port,
+            secure: url.secure(),
+        })
     }
 
     /// In.
@@ -287,7 +305,7 @@ impl Client {
                 self.with_protocol(|protocol, cx| protocol.received(cx, message));
             }
             Inner::Closed(closed) => {
-                let ending = Ending::Closed(*closed);
+                let ending = Ending::closed(*closed, self.unix_ms());
                 let answer = ending.response();
                 match answer.and_then(|answer| self.course.protocol.negotiated(answer)) {
                     Some(Ok(())) => return self.dial(),

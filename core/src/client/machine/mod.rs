@@ -39,7 +39,7 @@ const LONGEST_HINT: Duration = Duration::from_secs(24 * 60 * 60);
 /// A client that stays connected, as a state machine: what happened on the
 /// network and what the application wants in, what to do about it out.
 ///
-/// The methods are of the kinds of [`WebSocket`]'s: inputs (`handle_*`,
+/// The methods are of the kinds of [`WebSocket`](crate::WebSocket)'s: inputs (`handle_*`,
 /// [`transmitted`](Self::transmitted)), commands, outputs and getters. A
 /// message of the application is sent at most once: one that was on the wire
 /// when the connection broke is not sent again, one that waited is.
@@ -133,7 +133,7 @@ impl Client {
         };
         if !client.config.refresh {
             // What will be refused every time is refused at once.
-            client.upgrade()?;
+            client.place()?;
         }
         Ok(client)
     }
@@ -250,6 +250,26 @@ impl Client {
         self.say(saying, priority, None);
     }
 
+    /// The same with bytes as data, for providers that have such: Socket.IO,
+    /// Phoenix, Ably; an echo sends just these. With others it is
+    /// [`Dropped`](Event::Dropped).
+    pub fn publish_bytes(
+        &mut self,
+        now: Tick,
+        channel: Option<Utf8Bytes>,
+        event: impl Into<Utf8Bytes>,
+        data: impl Into<Bytes>,
+        priority: Priority,
+    ) {
+        self.tick(now);
+        let saying = Saying::Bytes {
+            channel,
+            name: event.into(),
+            data: data.into(),
+        };
+        self.say(saying, priority, None);
+    }
+
     /// Sends an event that asks for an answer, which [`Event::Answered`] tells,
     /// or that there was none within the time (by default
     /// [`ClientConfig::request_timeout`]).
@@ -287,6 +307,27 @@ impl Client {
             self.with_protocol(|protocol, cx| protocol.acknowledge(cx, ticket, data));
             self.pump();
         }
+    }
+
+    /// A message with a type, an id and the time, in the form of Protocol OS
+    /// (PO-26, PO-73); without an id it gets a random one.
+    pub fn create_message(
+        &mut self,
+        now: Tick,
+        kind: &str,
+        payload: &Json,
+        id: Option<&str>,
+    ) -> Message {
+        self.tick(now);
+        let id = id.map_or_else(|| self.entropy.uuid(), Into::into);
+        let (kind, id) = (Json::string(kind), Json::string(&id));
+        Message::text(alloc::format!(
+            "{{\"type\":{},\"payload\":{},\"id\":{},\"timestamp\":{}}}",
+            kind.as_str(),
+            payload.as_str(),
+            id.as_str(),
+            self.unix_ms(),
+        ))
     }
 
     // Inputs
@@ -345,7 +386,7 @@ impl Client {
         wanted
     }
 
-    /// Bytes came; see [`WebSocket::handle_bytes`].
+    /// Bytes came; see [`WebSocket::handle_bytes`](crate::WebSocket::handle_bytes).
     pub fn handle_bytes(&mut self, now: Tick, line: LineId, data: &mut [u8]) {
         let now = self.tick(now);
         if let Some(line) = self.line(line) {
@@ -354,12 +395,12 @@ impl Client {
         }
     }
 
-    /// See [`WebSocket::take_fill`].
+    /// See [`WebSocket::take_fill`](crate::WebSocket::take_fill).
     pub fn take_fill(&mut self, line: LineId) -> Option<Fill> {
         self.line(line)?.ws.take_fill()
     }
 
-    /// See [`WebSocket::handle_fill`].
+    /// See [`WebSocket::handle_fill`](crate::WebSocket::handle_fill).
     pub fn handle_fill(&mut self, now: Tick, line: LineId, fill: Fill) {
         let now = self.tick(now);
         if let Some(line) = self.line(line) {

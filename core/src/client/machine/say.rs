@@ -182,7 +182,8 @@ impl Client {
         }
         // The queue's bounds are not for what need not wait.
         let alone = crowded || self.config.batch.is_none();
-        if alone && self.queue.is_empty() && self.may_say() {
+        let may_go = self.queue.is_empty() && self.course.may_go(&waiting.saying);
+        if alone && may_go && self.may_say() {
             self.say_now(waiting);
         } else {
             self.wait(waiting, bytes, priority);
@@ -255,9 +256,11 @@ impl Client {
             self.batch = Tick::MAX;
         }
         while !self.queue.is_empty() && self.may_say() {
-            if let Some(waiting) = self.queue.pop() {
-                self.say_now(waiting);
-            }
+            let course = &self.course;
+            let Some(waiting) = self.queue.pop(|it| course.may_go(&it.saying)) else {
+                break;
+            };
+            self.say_now(waiting);
         }
     }
 

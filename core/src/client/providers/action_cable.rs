@@ -21,6 +21,7 @@ use crate::websocket::Cause;
 use super::super::backoff::{Backoff, Jitter};
 use super::super::config::ClientConfig;
 use super::super::protocol::{Attempt, Cx, Protocol, Saying};
+use super::super::utilities::parse_message;
 use super::super::verdict::{Ending, Verdict};
 use super::super::{ConfigError, Incoming, Payload, RequestId};
 use super::shared;
@@ -115,7 +116,7 @@ impl Protocol for ActionCable {
 
     fn received(&mut self, cx: &mut Cx<'_>, message: Message) {
         self.stale = cx.now + STALE;
-        let Some(whole) = shared::json(&message) else {
+        let Some(whole) = parse_message(&message) else {
             return;
         };
         let Ok(fields) = serde_json::from_str::<Fields<'_>>(whole.as_str()) else {
@@ -154,6 +155,12 @@ impl Protocol for ActionCable {
         }
     }
 
+    /// Its threads may come to an action before they come to the command that
+    /// asked for the channel, and then it is lost.
+    fn speaks_when_subscribed(&self) -> bool {
+        true
+    }
+
     fn subscribe(&mut self, cx: &mut Cx<'_>, channel: &str) {
         let identifier = identifier(channel);
         cx.send(command("subscribe", &identifier, None));
@@ -188,7 +195,9 @@ impl Protocol for ActionCable {
                 let data = action(name, data.as_ref());
                 cx.send(command("message", &identifier(channel), Some(&data)));
             }
-            Saying::Raw(Message::Binary(_)) | Saying::Event { channel: None, .. } => cx.dropped(),
+            Saying::Raw(Message::Binary(_))
+            | Saying::Event { channel: None, .. }
+            | Saying::Bytes { .. } => cx.dropped(),
         }
     }
 

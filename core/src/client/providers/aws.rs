@@ -18,6 +18,7 @@ use crate::json::Json;
 use crate::message::{Message, Utf8Bytes};
 
 use super::super::protocol::{Attempt, Cx, Protocol, Saying};
+use super::super::utilities::parse_message;
 use super::super::{
     ClientConfig, ConfigError, Ending, Incoming, Payload, Ping, RequestId, Verdict,
 };
@@ -86,7 +87,7 @@ impl Protocol for Aws {
     }
 
     fn received(&mut self, cx: &mut Cx<'_>, message: Message) {
-        let parsed = shared::json(&message);
+        let parsed = parse_message(&message);
         let fields = parsed
             .as_ref()
             .and_then(|json| serde_json::from_str::<Fields<'_>>(json.as_str()).ok());
@@ -125,6 +126,7 @@ impl Protocol for Aws {
                 name,
                 data,
             } => Message::text(body(channel.as_deref(), name, data.as_ref(), answer)),
+            Saying::Bytes { .. } => return cx.dropped(),
         };
         if message.len() <= MESSAGE {
             self.running.extend(answer);

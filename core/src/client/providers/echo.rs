@@ -32,7 +32,7 @@ impl Protocol for Echo {
 
     fn unsubscribe(&mut self, _: &mut Cx<'_>, _: &str) {}
 
-    /// Of an event only its data goes; nothing tells which answer is whose.
+    /// Of an event only its data go; nothing tells which answer is whose.
     fn say(&mut self, cx: &mut Cx<'_>, what: &Saying, answer: Option<RequestId>) {
         if let Some(id) = answer {
             let words = Utf8Bytes::from_static("this provider has no requests");
@@ -44,6 +44,7 @@ impl Protocol for Echo {
                 let data = data.as_ref().map_or("null", Json::as_str);
                 cx.send(Message::text(data));
             }
+            Saying::Bytes { data, .. } => cx.send(Message::Binary(data.clone())),
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::message::{Message, Utf8Bytes};
 use crate::time::Tick;
 
 use super::super::protocol::{Attempt, Cx, Protocol, Saying};
+use super::super::utilities::parse_message;
 use super::super::{
     Backoff, ClientConfig, ConfigError, Ending, Incoming, Jitter, Payload, RequestId, Verdict,
 };
@@ -237,7 +238,7 @@ impl Protocol for Graphql {
 
     fn received(&mut self, cx: &mut Cx<'_>, message: Message) {
         self.alive = true;
-        let parsed = shared::json(&message);
+        let parsed = parse_message(&message);
         let fields = parsed
             .as_ref()
             .and_then(|json| serde_json::from_str::<Fields<'_>>(json.as_str()).ok());
@@ -316,6 +317,7 @@ impl Protocol for Graphql {
                 };
                 self.start(cx, &id, &operation(name, data.as_ref()));
             }
+            Saying::Bytes { .. } => cx.dropped(),
         }
     }
 

@@ -8,6 +8,7 @@ use alloc::borrow::Cow;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::{String, ToString as _};
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use base64::Engine as _;
@@ -181,27 +182,35 @@ impl Protocol for Phoenix {
     }
 
     fn say(&mut self, cx: &mut Cx<'_>, what: &Saying, answer: Option<RequestId>) {
-        let (topic, name, data) = match what {
-            Saying::Raw(message) => return cx.send(message.clone()),
+        match what {
+            Saying::Raw(message) => cx.send(message.clone()),
             Saying::Event {
                 channel: Some(topic),
                 name,
                 data,
-            } => (topic, name, data),
-            Saying::Event { channel: None, .. } => {
-                return match answer {
+            } => {
+                let (join, id) = self.refs(topic, answer);
+                let data = data.as_ref().map_or("{}", Json::as_str);
+                cx.send(encode(join.as_deref(), &id, topic, name, data));
+            }
+            Saying::Bytes {
+                channel: Some(topic),
+                name,
+                data,
+            } => {
+                let (join, id) = self.refs(topic, answer);
+                match push(join.as_deref(), &id, topic, name, data) {
+                    Some(message) => cx.send(message),
+                    None => cx.dropped(),
+                }
+            }
+            Saying::Event { channel: None, .. } | Saying::Bytes { channel: None, .. } => {
+                match answer {
                     Some(id) => cx.answered(id, Err("an event needs a topic".into())),
                     None => cx.dropped(),
-                };
+                }
             }
-        };
-        let id = match answer {
-            Some(RequestId(id)) => format!("r{id}"),
-            None => self.next(),
-        };
-        let join = self.channels.get(topic).map(|it| it.join.as_str());
-        let data = data.as_ref().map_or("{}", Json::as_str);
-        cx.send(encode(join, &id, topic, name, data));
+        }
     }
 
     fn next_timeout(&self) -> Tick {
@@ -250,6 +259,16 @@ impl Phoenix {
     fn next(&mut self) -> String {
         self.refs += 1;
         self.refs.to_string()
+    }
+
+    /// Those of the topic's join and of a message for it.
+    fn refs(&mut self, topic: &str, answer: Option<RequestId>) -> (Option<String>, String) {
+        let id = match answer {
+            Some(RequestId(id)) => format!("r{id}"),
+            None => self.next(),
+        };
+        let channel = self.channels.get(topic);
+        (channel.map(|channel| channel.join.clone()), id)
     }
 
     fn join(&mut self, cx: &mut Cx<'_>, topic: Utf8Bytes, failures: usize) {
@@ -430,6 +449,18 @@ fn encode(join: Option<&str>, id: &str, topic: &str, event: &str, data: &str) ->
     let join = join.map_or(Json::NULL, Json::string);
     let (id, topic, event) = (Json::string(id), Json::string(topic), Json::string(event));
     Message::text(format!("[{join},{id},{topic},{event},{data}]"))
+}
+
+/// The same with bytes; each of the texts has 255 of them at most.
+fn push(join: Option<&str>, id: &str, topic: &str, event: &str, data: &[u8]) -> Option<Message> {
+    let texts = [join.unwrap_or_default(), id, topic, event];
+    let mut out = Vec::from([0]);
+    for text in texts {
+        out.push(u8::try_from(text.len()).ok()?);
+    }
+    texts.iter().for_each(|text| out.extend(text.as_bytes()));
+    out.extend(data);
+    Some(Message::binary(out))
 }
 
 /// What goes with a join: a first message is that here.

@@ -19,6 +19,7 @@ use crate::websocket::Cause;
 use super::super::backoff::{Backoff, Jitter};
 use super::super::config::{Auth, ClientConfig, Ping};
 use super::super::protocol::{Attempt, Cx, Protocol, Saying};
+use super::super::utilities::parse_message;
 use super::super::verdict::{Ending, Verdict};
 use super::super::{ConfigError, Incoming, Payload, RequestId};
 use super::shared;
@@ -108,7 +109,7 @@ impl Protocol for Pusher {
     }
 
     fn received(&mut self, cx: &mut Cx<'_>, message: Message) {
-        let Some(whole) = shared::json(&message) else {
+        let Some(whole) = parse_message(&message) else {
             return;
         };
         let Ok(fields) = serde_json::from_str::<Fields<'_>>(whole.as_str()) else {
@@ -145,6 +146,11 @@ impl Protocol for Pusher {
             }
             (_, channel) => hear(cx, channel, event, data),
         }
+    }
+
+    /// Events of clients are for members, who are asked for first.
+    fn speaks_when_subscribed(&self) -> bool {
+        true
     }
 
     fn subscribe(&mut self, cx: &mut Cx<'_>, channel: &str) {
@@ -212,7 +218,7 @@ impl Protocol for Pusher {
         }
         let (channel, name, data) = match what {
             Saying::Raw(Message::Text(text)) => return cx.send(Message::Text(text.clone())),
-            Saying::Raw(Message::Binary(_)) => return cx.dropped(),
+            Saying::Raw(Message::Binary(_)) | Saying::Bytes { .. } => return cx.dropped(),
             Saying::Event {
                 channel,
                 name,

@@ -7,7 +7,6 @@ use core::ops::Range;
 use core::time::Duration;
 
 use crate::http::UpgradeRequest;
-use crate::json::Json;
 use crate::message::Message;
 
 use super::super::config::{Auth, ClientConfig, DEFAULT_TEMPLATE};
@@ -120,14 +119,6 @@ pub(super) fn first_message(cx: &Cx<'_>) -> Option<Message> {
     };
     let token = cx.token.map_or("", |token| token.reveal());
     Some(template::fill(template, kind, token))
-}
-
-/// A text message that is JSON.
-pub(super) fn json(message: &Message) -> Option<Json> {
-    match message {
-        Message::Text(text) => Json::parse(text.clone()).ok(),
-        Message::Binary(_) => None,
-    }
 }
 
 /// The waits of the provider's own client.

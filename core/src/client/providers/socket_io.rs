@@ -165,10 +165,15 @@ impl Protocol for SocketIo {
                 let text = Json::string(text);
                 (MAIN, Vec::from([event(&MAIN, &id, "message", Some(&text))]))
             }
-            Saying::Raw(Message::Binary(bytes)) => {
-                let head = r#"451-["message",{"_placeholder":true,"num":0}]"#;
-                let attachment = Message::Binary(bytes.clone());
-                (MAIN, Vec::from([Message::text(head), attachment]))
+            Saying::Raw(Message::Binary(bytes)) => (MAIN, attached(&MAIN, "message", bytes)),
+            Saying::Bytes {
+                channel,
+                name,
+                data,
+            } => {
+                let namespace = channel.clone().unwrap_or(MAIN);
+                let messages = attached(&namespace, name, data);
+                (namespace, messages)
             }
             Saying::Event {
                 channel,
@@ -177,14 +182,15 @@ impl Protocol for SocketIo {
             } => {
                 let namespace = channel.clone().unwrap_or(MAIN);
                 let event = event(&namespace, &id, name, data.as_ref());
-                if RESERVED.contains(&name.as_str()) {
-                    let words = "this name is reserved";
-                    return lose(cx, Vec::from([(event, answer)]), words);
-                }
                 (namespace, Vec::from([event]))
             }
         };
         let messages = messages.into_iter().map(|message| (message, answer));
+        if let Saying::Event { name, .. } | Saying::Bytes { name, .. } = what
+            && RESERVED.contains(&name.as_str())
+        {
+            return lose(cx, messages.take(1).collect(), "this name is reserved");
+        }
         let Some(state) = self.namespaces.get_mut(&namespace) else {
             let words = "this namespace is not subscribed to";
             return lose(cx, messages.take(1).collect(), words);
@@ -472,6 +478,13 @@ fn event(namespace: &Utf8Bytes, id: &str, name: &str, data: Option<&Json>) -> Me
         Some(data) => format!("42{prefix}{id}[{name},{data}]"),
         None => format!("42{prefix}{id}[{name}]"),
     })
+}
+
+/// An event with one argument, which follows it.
+fn attached(namespace: &Utf8Bytes, name: &str, data: &Bytes) -> Vec<Message> {
+    let (prefix, name) = (prefix(namespace), Json::string(name));
+    let head = format!(r#"451-{prefix}[{name},{{"_placeholder":true,"num":0}}]"#);
+    Vec::from([Message::text(head), Message::Binary(data.clone())])
 }
 
 fn lose(cx: &mut Cx<'_>, messages: Vec<(Message, Option<RequestId>)>, words: &str) {

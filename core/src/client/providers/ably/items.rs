@@ -38,6 +38,22 @@ pub(super) fn message_of(channel: &str, item: Json) -> Incoming {
     Incoming::new(channel, name.map(Utf8Bytes::from), data)
 }
 
+/// Fields of a message: what is no string goes as the JSON it is.
+pub(super) fn data_of(data: &Json) -> String {
+    if data.as_str().starts_with('"') {
+        format!(",\"data\":{data}")
+    } else {
+        let text = Json::string(data.as_str());
+        format!(",\"data\":{text},\"encoding\":\"json\"")
+    }
+}
+
+/// The same of bytes.
+pub(super) fn bytes_of(data: &[u8]) -> String {
+    let text = BASE64_STANDARD.encode(data);
+    format!(",\"data\":\"{text}\",\"encoding\":\"base64\"")
+}
+
 /// Undoes what was done to the data, the last of it first; `None` where that
 /// cannot be done here, as with an encryption.
 fn decode(data: Json, encoding: &str) -> Option<Payload> {

@@ -23,12 +23,13 @@ use crate::message::{Message, Utf8Bytes};
 use crate::time::Tick;
 
 use super::super::protocol::{Attempt, Cx, Protocol, Saying};
+use super::super::utilities::parse_message;
 use super::super::{
     Auth, Backoff, ClientConfig, ConfigError, Ending, Incoming, Jitter, Payload, RequestId, Secret,
     Verdict,
 };
 use super::shared;
-use items::{message_of, presence_of};
+use items::{bytes_of, data_of, message_of, presence_of};
 
 const PARAMETERS: [(&str, &str); 3] = [("format", "json"), ("heartbeats", "true"), ("v", "6")];
 
@@ -278,7 +279,7 @@ impl Protocol for Ably {
 
     fn received(&mut self, cx: &mut Cx<'_>, message: Message) {
         self.deadline = cx.now + self.silence;
-        let parsed = shared::json(&message);
+        let parsed = parse_message(&message);
         let fields = parsed
             .as_ref()
             .and_then(|json| serde_json::from_str::<Fields<'_>>(json.as_str()).ok());
@@ -382,15 +383,25 @@ impl Protocol for Ably {
     }
 
     fn say(&mut self, cx: &mut Cx<'_>, what: &Saying, answer: Option<RequestId>) {
-        let (channel, name, data) = match what {
+        let (channel, name, size, data) = match what {
             Saying::Raw(message) => return cx.send(message.clone()),
             Saying::Event {
                 channel,
                 name,
+                data: None,
+            } => (channel, name, 0, String::new()),
+            Saying::Event {
+                channel,
+                name,
+                data: Some(data),
+            } => (channel, name, data.as_str().len(), data_of(data)),
+            Saying::Bytes {
+                channel,
+                name,
                 data,
-            } => (channel, name, data),
+            } => (channel, name, data.len(), bytes_of(data)),
         };
-        let size = name.len() + data.as_ref().map_or(0, |data| data.as_str().len());
+        let size = name.len() + size;
         let refusal = match channel {
             None => Some("a message needs a channel"),
             Some(_) if size > self.max_message => Some("the message is too long"),
@@ -407,15 +418,6 @@ impl Protocol for Ably {
         if let Some(id) = answer {
             self.pending.insert(serial, id);
         }
-        // What is no string goes as the JSON it is.
-        let data = match data {
-            None => String::new(),
-            Some(data) if data.as_str().starts_with('"') => format!(",\"data\":{data}"),
-            Some(data) => {
-                let text = Json::string(data.as_str());
-                format!(",\"data\":{text},\"encoding\":\"json\"")
-            }
-        };
         cx.send(Message::text(format!(
             "{{\"action\":{},\"channel\":{},\"msgSerial\":{serial},\"messages\":[{{\"name\":{}{data}}}]}}",
             action::MESSAGE,

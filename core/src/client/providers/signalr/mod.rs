@@ -295,6 +295,7 @@ impl Protocol for SignalR {
     fn say(&mut self, cx: &mut Cx<'_>, what: &Saying, answer: Option<RequestId>) {
         let (channel, name, data) = match what {
             Saying::Raw(message) => return cx.send(message.clone()),
+            Saying::Bytes { .. } => return cx.dropped(),
             Saying::Event {
                 channel,
                 name,

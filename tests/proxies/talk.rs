@@ -1,0 +1,129 @@
+//! The four kinds of clients: each runtime's connection that is opened once and
+//! the client that stays connected, with the same options.
+
+use std::thread;
+use std::time::Duration;
+
+use futures_lite::FutureExt as _;
+use smartsocket_core::Message;
+use smartsocket_core::client::{Payload, Provider, State};
+
+/// Far beyond the time anything takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Between two looks at the state.
+const MOMENT: Duration = Duration::from_millis(5);
+
+/// Options that all of them have, by the same names.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Options {
+    pub(crate) proxy: Option<String>,
+    pub(crate) no_proxy: bool,
+    pub(crate) ca: Option<String>,
+    pub(crate) identity: Option<(String, String)>,
+    pub(crate) any_certificate: bool,
+}
+
+macro_rules! with {
+    ($options:expr, $builder:expr) => {{
+        let mut builder = $builder;
+        if let Some(proxy) = &$options.proxy {
+            builder = builder.proxy(proxy);
+        }
+        if $options.no_proxy {
+            builder = builder.no_proxy();
+        }
+        if let Some(ca) = &$options.ca {
+            builder = builder.ca(ca.as_bytes());
+        }
+        if let Some((chain, key)) = &$options.identity {
+            builder = builder.client_certificate(chain.as_bytes(), key.as_bytes());
+        }
+        if $options.any_certificate {
+            builder = builder.dangerous_accept_any_certificate();
+        }
+        builder
+    }};
+}
+
+/// A way to say something to an echo server and to hear it; what went wrong, in
+/// the words a user sees.
+pub(crate) type Talk = fn(&str, &Options) -> Result<(), String>;
+
+pub(crate) const ALL: [(&str, Talk); 4] = [
+    ("smol Connect", smol_connect),
+    ("smol Client", smol_client),
+    ("std Connect", std_connect),
+    ("std Client", std_client),
+];
+
+fn words(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+fn smol_connect(url: &str, options: &Options) -> Result<(), String> {
+    use smartsocket_smol::{Connect, block_on};
+    block_on(async {
+        let connect = with!(options, Connect::new(url).map_err(words)?);
+        let mut ws = connect.timeout(PATIENCE).open().await.map_err(words)?;
+        ws.send("hello").await.map_err(words)?;
+        let heard = ws.recv().await.expect("an answer").map_err(words)?;
+        assert_eq!(heard, Message::text("hello"));
+        Ok(())
+    })
+}
+
+fn std_connect(url: &str, options: &Options) -> Result<(), String> {
+    let connect = smartsocket_std::Connect::new(url).map_err(words)?;
+    let connect = with!(options, connect);
+    let mut ws = connect.timeout(PATIENCE).open().map_err(words)?;
+    ws.send("hello").map_err(words)?;
+    let heard = ws.recv().expect("an answer").map_err(words)?;
+    assert_eq!(heard, Message::text("hello"));
+    Ok(())
+}
+
+fn smol_client(url: &str, options: &Options) -> Result<(), String> {
+    use smartsocket_smol::block_on;
+    use smartsocket_smol::client::Client;
+    let builder = with!(options, Client::builder(Provider::Echo, url)).reconnect(None);
+    let (client, driver) = builder.build().map_err(words)?;
+    let driver = thread::spawn(|| block_on(driver));
+    let result = block_on(async {
+        let mut messages = client.subscribe("*");
+        client.connect().await.map_err(words)?;
+        client.send("hello");
+        let ended = async {
+            // It does not come back, so nothing else would end the wait.
+            while client.state() == State::Authenticated {
+                async_io::Timer::after(MOMENT).await;
+            }
+            None
+        };
+        let heard = messages.next().or(ended).await.ok_or("ended")?;
+        assert_eq!(heard.data, Payload::Message(Message::text("hello")));
+        client.disconnect().await;
+        Ok(())
+    });
+    drop(client);
+    driver.join().unwrap();
+    result
+}
+
+fn std_client(url: &str, options: &Options) -> Result<(), String> {
+    use smartsocket_std::client::Client;
+    let builder = with!(options, Client::builder(Provider::Echo, url)).reconnect(None);
+    let client = builder.start().map_err(words)?;
+    let messages = client.subscribe("*");
+    client.connect().map_err(words)?;
+    client.send("hello");
+    let heard = loop {
+        match messages.recv_timeout(MOMENT) {
+            Some(heard) => break heard,
+            None if client.state() == State::Authenticated => {}
+            None => return Err("ended".into()),
+        }
+    };
+    assert_eq!(heard.data, Payload::Message(Message::text("hello")));
+    client.disconnect();
+    Ok(())
+}
