@@ -62,6 +62,8 @@ pub struct Host {
     pub chance: Chance,
     pub mood: Mood,
     pub up: bool,
+    /// It has said goodbye, and takes nobody any more.
+    pub stopped: bool,
     hub: Option<Hub>,
     sockets: BTreeMap<u64, Socket>,
     serial: u64,
@@ -84,6 +86,7 @@ impl Host {
             chance,
             mood,
             up: false,
+            stopped: false,
             hub: None,
             sockets: BTreeMap::new(),
             serial: 0,
@@ -124,6 +127,7 @@ impl Host {
         let unix_ms = WALL + now.as_micros() / 1_000;
         self.hub = Some(Hub::new(config, seed, now, unix_ms).expect("the routes are good"));
         self.up = true;
+        self.stopped = false;
     }
 
     /// All is forgotten, and nobody is told anything.
@@ -140,6 +144,7 @@ impl Host {
 
     /// It says goodbye to all.
     pub fn stop(&mut self, now: Tick) {
+        self.stopped = true;
         if let Some(hub) = &mut self.hub {
             hub.stop(now);
         }

@@ -441,13 +441,7 @@ impl World {
     fn misfortune(&mut self) {
         let now = self.now;
         match self.chance.below(8) {
-            0 | 1 if self.host.up => {
-                self.host.die();
-                self.ends.clear();
-                for wire in &mut self.wires {
-                    cut(wire, &mut self.chance);
-                }
-            }
+            0 | 1 if self.host.up => self.kill(),
             0 | 1 => self.host.start(now),
             2 if self.host.up && self.chance.percent(30) => {
                 self.host.stop(now);
@@ -472,6 +466,14 @@ impl World {
             }
         }
         self.settle_host();
+    }
+
+    fn kill(&mut self) {
+        self.host.die();
+        self.ends.clear();
+        for wire in &mut self.wires {
+            cut(wire, &mut self.chance);
+        }
     }
 
     fn host_does(&mut self) {
@@ -592,12 +594,6 @@ impl World {
             self.output(at, output);
         }
         let far = &mut self.clients[at];
-        if dropped > 0 && std::env::var("SIM_DEBUG").is_ok() {
-            eprintln!(
-                "dropped={dropped} new={new:?} was={was} {:?} {:?}",
-                far.client, far.model
-            );
-        }
         let stats = far.client.stats();
         far.model.reconcile(now, new, was, dropped, stats.queued);
         assert_eq!(far.model.state, far.client.state());
@@ -670,6 +666,12 @@ impl World {
 
     fn event(&mut self, at: usize, event: Event) {
         let now = self.now;
+        if std::env::var("SIM_DEBUG").is_ok() {
+            eprintln!(
+                "{now:?} client {at} {:?}: {event:?}",
+                self.clients[at].model.kind
+            );
+        }
         let far = &mut self.clients[at];
         match event {
             Event::State(state) => {
@@ -747,6 +749,9 @@ impl World {
 
     /// The host is well, everything moves and everybody is answered.
     pub fn make_peace(&mut self) {
+        if self.host.stopped {
+            self.kill();
+        }
         if !self.host.up {
             self.host.start(self.now);
         }
