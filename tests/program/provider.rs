@@ -563,6 +563,10 @@ fn what_cannot_be_is_wrong_usage() {
             "echo has no requests",
         ),
         (&["--provider", "custom", "h", "--request"], "needs --event"),
+        (
+            &["--provider", "custom", "h", "--channel", "x"],
+            "needs --event",
+        ),
         (&["--provider", "echo", "h", "--ack", "{"], "expected JSON"),
         (
             &["--provider", "echo", "ftp://canary/"],

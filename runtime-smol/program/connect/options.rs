@@ -66,7 +66,7 @@ pub(super) struct Options {
     pub(super) subscribe: Vec<String>,
     /// Send to this channel [default: the first of --subscribe]
     #[arg(long, value_name = "CHANNEL", requires = "protocol")]
-    channel: Option<String>,
+    pub(super) channel: Option<String>,
     /// Send as this event [default: as `smartsocket providers NAME` tells]
     #[arg(long, value_name = "EVENT", requires = "protocol")]
     pub(super) event: Option<String>,
@@ -92,11 +92,12 @@ pub(super) struct Options {
     #[arg(long, requires = "protocol", conflicts_with_all = ["max_attempts", "reconnect_delay"])]
     no_reconnect: bool,
     /// Give up after so many attempts in a row; 0 never does [default: the
-    /// provider's]
+    /// provider's, with its waits]
     #[arg(long, value_name = "NUMBER", requires = "protocol")]
     max_attempts: Option<u32>,
     /// Wait about so long before the first attempt to come back; each further
-    /// wait is twice as long, up to 30 s [default: the provider's]
+    /// wait is twice as long, up to 30 s [default: the provider's waits; 1 with
+    /// --max-attempts]
     #[arg(
         long,
         value_name = "SECONDS",

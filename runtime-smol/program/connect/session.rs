@@ -120,6 +120,12 @@ impl Plan {
     /// Whether lines can be sent at all in the way that is asked for.
     fn check_lines(&self, options: &Connect) -> Result<(), Failure> {
         let (name, lines) = (self.about.name, self.about.line);
+        let by_name = options.options.event.is_some() || matches!(lines, Line::Data(_));
+        if options.options.channel.is_some() && !by_name {
+            return Err(Failure::usage(format!(
+                "--channel with {name} needs --event"
+            )));
+        }
         if !options.options.request {
             return Ok(());
         }
