@@ -13,7 +13,7 @@ use smartsocket_core::client::{
     Verdict,
 };
 use smartsocket_core::crypt::{Exchange, Key, Offer};
-use smartsocket_core::hub::{ConnId, Encryption, Interest, Publication, Route, Step, Target};
+use smartsocket_core::hub::{Auth, ConnId, Encryption, Interest, Publication, Route, Step, Target};
 use smartsocket_core::{Client, CloseCode, Fault, Json, Seed, Tick};
 
 fn key(n: u8) -> Key {
@@ -258,6 +258,28 @@ fn a_wrong_key_is_fatal() {
     assert!(words.contains("ERR_CONN_004"), "{words}");
     assert!(matches!(verdict, Verdict::Fatal | Verdict::Reauthenticate));
     assert_eq!(pair.client.state(), State::Error);
+}
+
+/// Who has the key of the encryption is not in yet where an API key is wanted too.
+#[test]
+fn a_sealed_client_is_in_when_the_server_says_so() {
+    for (api_key, state) in [
+        (None, State::Error),
+        (Some("other"), State::Error),
+        (Some("k"), State::Authenticated),
+    ] {
+        let mut route = route();
+        route.encryption = Some(Encryption::new(key(1)));
+        route.auth = Auth::ApiKeys {
+            keys: vec!["k".into()],
+            timeout: Duration::from_secs(5),
+        };
+        let mut options = options();
+        options.encryption = Some(key(1));
+        options.api_key = api_key.map(Secret::from);
+        let pair = Pair::new(route, options);
+        assert_eq!(pair.client.state(), state, "{api_key:?}");
+    }
 }
 
 /// There is no falling back to the open.

@@ -221,9 +221,12 @@ fn the_new_connection_takes_over_when_it_gives_everything() {
     world.received.clear();
     world.server = new;
     world.say(r#"{"result":null,"id":2}"#);
+    // What was wanted meanwhile goes now.
+    world.pass(seconds(0));
     world.events.clear();
     world.play(
         r#"
+        C {"method":"SUBSCRIBE","params":["more"],"id":3}
         S {"result":null,"id":3}
         E subscribed more
         S {"stream":"more","data":{"e":"x"}}
@@ -235,6 +238,37 @@ fn the_new_connection_takes_over_when_it_gives_everything() {
         .request(world.now, None, "LIST_SUBSCRIPTIONS", None, None);
     world.pass(seconds(2));
     world.play(r#"C {"method":"LIST_SUBSCRIPTIONS","id":4}"#);
+}
+
+/// The application wishes them one by one, as it likes.
+#[test]
+fn what_is_wished_meanwhile_goes_together() {
+    let mut world = open();
+    for stream in ["a", "b", "c"] {
+        world.client.subscribe(world.now, stream);
+        world.pass(seconds(1) / 1_000);
+    }
+    let gone = world.client.subscribe(world.now, "gone");
+    world.client.unsubscribe(world.now, gone);
+    world.play(
+        r#"
+        C {"method":"SUBSCRIBE","params":["a"],"id":<1>}
+        T 1000
+        S {"result":null,"id":<1>}
+        E subscribed a
+        T 0
+        C {"method":"SUBSCRIBE","params":["b","c"],"id":<2>}
+        "#,
+    );
+    // One that does not answer is not waited for for ever.
+    world.client.subscribe(world.now, "d");
+    world.play(
+        r#"
+        T 4000
+        T 1000
+        C {"method":"SUBSCRIBE","params":["d"],"id":<3>}
+        "#,
+    );
 }
 
 /// Five in a second, pongs counted, or the server cuts the line.

@@ -25,12 +25,15 @@ use super::super::utilities::parse_message;
 use super::super::{ClientConfig, ConfigError, Ending, Incoming, Payload, RequestId, Verdict};
 use super::shared;
 
-/// Five in a second, one of which may be a pong.
-const OUTBOUND: RateLimit = RateLimit::new(4, Duration::from_secs(1));
+/// Five in a second, one of which may be a pong; and on the way to the server
+/// what was further apart may come closer together.
+const OUTBOUND: RateLimit = RateLimit::new(4, Duration::from_millis(1_200));
 /// Most streams of a connection.
 const STREAMS: usize = 1_024;
 /// Most streams of a message.
 const BATCH: usize = 100;
+/// So long more streams wait for the answer about those before them.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Most requests that the server may leave without an answer.
 const PENDING: usize = 1_000;
 /// A connection ends after 24 hours.
@@ -46,6 +49,8 @@ pub(super) struct Binance {
     /// What waits to be asked for, together; and to be given back.
     join: Vec<Vec<Utf8Bytes>>,
     leave: Vec<Utf8Bytes>,
+    /// Until when it waits for answers, so that it becomes few messages.
+    patience: Tick,
 }
 
 #[derive(Debug)]
@@ -89,7 +94,16 @@ impl Binance {
         )));
     }
 
+    /// Whether answers about streams are to come.
+    fn is_asking(&self) -> bool {
+        let asks = |it: &Pending| matches!(it, Pending::Subscribe(_) | Pending::Unsubscribe);
+        self.pending.values().any(asks)
+    }
+
     fn answered(&mut self, cx: &mut Cx<'_>, about: Pending, answer: Result<Json, Utf8Bytes>) {
+        if !self.is_asking() {
+            self.patience = Tick::ZERO;
+        }
         match (about, answer) {
             // Without the names of streams it works too, but for subscribers.
             (Pending::Combined, _) => cx.ready(),
@@ -225,16 +239,20 @@ impl Protocol for Binance {
         self.pending.retain(|_, about| !is_it(about));
     }
 
-    /// What was wished in one go goes together: at once, but not before.
+    /// What was wished in one go goes together: at once, but not before; what
+    /// was wished while that is under way goes together after it.
     fn next_timeout(&self) -> Tick {
         if self.join.is_empty() && self.leave.is_empty() {
             Tick::MAX
         } else {
-            Tick::ZERO
+            self.patience
         }
     }
 
     fn handle_timeout(&mut self, cx: &mut Cx<'_>) {
+        if self.next_timeout() > cx.now {
+            return;
+        }
         for batch in mem::take(&mut self.leave).chunks(BATCH) {
             let params = list(batch);
             self.ask(cx, "UNSUBSCRIBE", Some(&params), Some(Pending::Unsubscribe));
@@ -245,6 +263,9 @@ impl Protocol for Binance {
                 let about = Pending::Subscribe(batch);
                 self.ask(cx, "SUBSCRIBE", Some(&params), Some(about));
             }
+        }
+        if self.is_asking() {
+            self.patience = cx.now + PATIENCE;
         }
     }
 

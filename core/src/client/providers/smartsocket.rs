@@ -177,14 +177,13 @@ impl Peer {
     }
 
     /// The rest of what we say of ourselves, where not everybody may read it.
+    /// Whether we are in, its answer tells: keys alone may not be enough.
     fn credentials(&mut self, cx: &mut Cx<'_>) {
-        match self.options.api_key.clone() {
-            Some(key) => {
-                let key = Json::string(key.reveal());
-                self.connect(cx, &format!("{{\"apiKey\":{}}}", key.as_str()));
-            }
-            None => self.ready(cx),
-        }
+        let key = self.options.api_key.as_ref();
+        let key = key.map_or(String::new(), |key| {
+            format!("\"apiKey\":{}", Json::string(key.reveal()))
+        });
+        self.connect(cx, &format!("{{{key}}}"));
     }
 
     fn accepted(&mut self, cx: &mut Cx<'_>, data: Option<&Json>) {

@@ -1,0 +1,21 @@
+// An echo server, of npm `ws`.
+
+import { WebSocketServer } from 'ws';
+import http from 'node:http';
+import { main, news, tell } from './support.mjs';
+
+await main({
+  async serve() {
+    const server = http.createServer();
+    const sockets = new WebSocketServer({ server, perMessageDeflate: true });
+    sockets.on('connection', (ws) => {
+      tell('in', 'anybody');
+      ws.on('message', (data, binary) => {
+        if (!binary) tell('said', JSON.parse(data).text);
+        ws.send(data, { binary });
+      });
+    });
+    const push = (text) => sockets.clients.forEach((ws) => ws.send(JSON.stringify(news(text))));
+    return { server, commands: { push } };
+  },
+});
