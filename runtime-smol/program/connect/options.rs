@@ -48,7 +48,8 @@ pub(super) struct Options {
     /// The first message; {{token}} stands for the token
     #[arg(long, value_name = "TEXT", requires = "auth")]
     auth_template: Option<String>,
-    /// What says who we are: a token, API key or secret. Others on this machine
+    /// What says who we are: a token, API key or secret, which is not shown if
+    /// it has 7 characters or more. Others on this machine
     /// see it in the list of processes: --token-file, or the environment
     /// variable SMARTSOCKET_TOKEN, keeps it from them
     #[arg(long, value_name = "TOKEN", requires = "protocol", value_parser = secret)]
@@ -195,7 +196,7 @@ impl Plan {
             ping(&mut config, &provider, interval);
         }
 
-        let mut secrets = connect.target.secrets();
+        let mut secrets = Vec::new();
         if let Some(token) = &config.token {
             secrets.extend(shapes(token.reveal()));
         }

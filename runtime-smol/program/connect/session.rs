@@ -51,24 +51,25 @@ enum News {
 
 /// Connects and stays so until one side has had enough.
 pub(super) fn run(options: &Connect) -> Result<u8, Failure> {
-    let plan = Plan::new(options)?;
+    let secrets = options.target.secrets();
+    let mut transcript = Transcript::new(options.format(), options.verbose, secrets);
+    let planned = Plan::new(options).and_then(|plan| {
+        plan.check_lines(options)?;
+        Ok((options.target.way(plan.url.clone())?, plan))
+    });
+    let (way, plan) = planned.inspect_err(|failure| transcript.failed(failure))?;
     if options.options.check {
         let name = plan.about.name;
         print(&format!("the form is well: {name} at {}\n", plan.url))?;
         return Ok(0);
     }
-    let transcript = Transcript::new(options.format(), options.verbose, plan.secrets.clone());
-    let print = Print::new(transcript, options.target.way(plan.url.clone())?);
-    let print = Shown(Arc::new(Mutex::new(print)));
+    transcript.hide(&plan.secrets);
+    let print = Shown(Arc::new(Mutex::new(Print::new(transcript, way))));
     let done = block_on(talk(options, plan, &print));
-    if let Err(failure) = &done {
-        print.lock().failed(failure);
-    }
-    done
+    done.inspect_err(|failure| print.lock().failed(failure))
 }
 
 async fn talk(options: &Connect, plan: Plan, print: &Shown) -> Result<u8, Failure> {
-    plan.check_lines(options)?;
     let mut signals = input::signals([Signal::Int, Signal::Term, Signal::Usr1])?;
     let place = plan.url.authority_with_port();
     let (about, channel, channels) = (plan.about, plan.channel.clone(), plan.channels.clone());
