@@ -83,6 +83,9 @@ pub(super) struct Options {
         value_parser = data
     )]
     pub(super) ack: Json,
+    /// Who we are in presence channels of pusher, such as {"user_id":"7"}
+    #[arg(long, value_name = "JSON", requires = "protocol", value_parser = data)]
+    pub(super) member: Option<Json>,
     /// The namespace, for socketio and smartsocket
     #[arg(long, value_name = "NAME", requires = "protocol")]
     namespace: Option<String>,
@@ -172,6 +175,9 @@ impl Plan {
         options.authenticate(about, token, &mut provider, &mut config)?;
         options.encrypt(&mut provider)?;
         let namespace = options.namespaced(about, &mut provider)?;
+        if options.member.is_some() && !matches!(provider, Provider::Pusher) {
+            return Err(Failure::usage("--member goes with --provider pusher"));
+        }
         options.come_back(&mut config);
 
         let url =

@@ -2,7 +2,7 @@
 //! shown, until one side has had enough.
 
 use std::cell::{Cell, RefCell};
-use std::future::{pending, poll_fn};
+use std::future::{pending, poll_fn, ready};
 use std::io::{self, IsTerminal as _};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,8 +14,8 @@ use async_signal::{Signal, Signals};
 use futures_lite::future::poll_once;
 use futures_lite::{FutureExt as _, StreamExt as _};
 use smartsocket_smol::client::{
-    AckTicket, Client, ClientConfig, ClientStats, ConfigError, Driver, Event, Priority, State,
-    Subscription, Verdict,
+    AckTicket, Client, ClientConfig, ClientStats, ConfigError, Driver, Event, Priority, Provider,
+    State, Subscription, Verdict, pusher_proof,
 };
 use smartsocket_smol::{Json, Message, block_on};
 
@@ -151,7 +151,8 @@ impl Plan {
     ) -> Result<(Client, Driver, Option<TokenFile>), Failure> {
         let url = self.config.url.clone();
         // What comes is heard as it comes, so nothing is kept for later.
-        let mut builder = Client::builder(self.provider, url).buffer(1);
+        let provider = self.provider;
+        let mut builder = Client::builder(provider.clone(), url).buffer(1);
         let path = options.options.token_file.as_ref();
         let file = path.filter(|_| self.config.token.is_some());
         let file = file.map(|path| TokenFile::new(path.clone(), print));
@@ -159,6 +160,20 @@ impl Plan {
             builder = builder.token_hook(move || {
                 let token = file.next();
                 async move { token }
+            });
+        }
+        if let (Provider::Pusher, Some(secret)) = (&provider, self.config.token.clone())
+            && let Some(member) = options.options.member.clone()
+        {
+            // The last part of the path is the application's key.
+            let path = self.url.path_and_query();
+            let path = path.split('?').next().unwrap_or_default();
+            let key = path.trim_end_matches('/').rsplit('/').next();
+            let key = key.unwrap_or_default().to_owned();
+            builder = builder.proof_hook(move |channel, socket| {
+                let data = Some(member.as_str());
+                let proof = pusher_proof(&key, secret.reveal(), socket, channel, data);
+                ready(Some(proof))
             });
         }
         let mine = self.config;
