@@ -34,7 +34,8 @@ impl What {
         let port = port.to_string();
         let mut command = match self {
             Self::Script(name) => {
-                let mut command = Command::new("node");
+                let ruby = name.ends_with(".rb");
+                let mut command = Command::new(if ruby { "ruby" } else { "node" });
                 command.arg(scripts().join(name)).args(["serve", &port]);
                 command
             }
