@@ -35,6 +35,25 @@ fn a_client_passes_through_its_states() {
     assert!(world.dial.is_none(), "disconnect() ends it for good");
 }
 
+/// Servers that have to wake up first take more than the 5 s they have for us.
+#[test]
+fn an_attempt_has_all_of_its_time() {
+    let mut world = World::new(config());
+    world.client.connect(world.now);
+    world.run();
+    let dial = world.dial.take().expect("a dial");
+    world.client.handle_dialed(world.now, dial.line);
+    world.pass(seconds(29));
+    assert_eq!(world.client.state(), State::Connecting);
+    world.pass(seconds(1));
+    assert!(
+        world
+            .events
+            .iter()
+            .any(|event| matches!(event, Event::Ended(Ending::TimedOut, Verdict::Backoff)))
+    );
+}
+
 /// PO-28 to PO-31.
 #[test]
 fn a_token_goes_where_it_should() {

@@ -48,7 +48,8 @@ pub(super) struct Options {
     /// The first message; {{token}} stands for the token
     #[arg(long, value_name = "TEXT", requires = "auth")]
     auth_template: Option<String>,
-    /// What says who we are: a token, API key or secret. Others on this machine
+    /// What says who we are: a token, API key or secret, which is not shown if
+    /// it has 7 characters or more. Others on this machine
     /// see it in the list of processes: --token-file, or the environment
     /// variable SMARTSOCKET_TOKEN, keeps it from them
     #[arg(long, value_name = "TOKEN", requires = "protocol", value_parser = secret)]
@@ -66,7 +67,7 @@ pub(super) struct Options {
     pub(super) subscribe: Vec<String>,
     /// Send to this channel [default: the first of --subscribe]
     #[arg(long, value_name = "CHANNEL", requires = "protocol")]
-    channel: Option<String>,
+    pub(super) channel: Option<String>,
     /// Send as this event [default: as `smartsocket providers NAME` tells]
     #[arg(long, value_name = "EVENT", requires = "protocol")]
     pub(super) event: Option<String>,
@@ -82,6 +83,9 @@ pub(super) struct Options {
         value_parser = data
     )]
     pub(super) ack: Json,
+    /// Who we are in presence channels of pusher, such as {"user_id":"7"}
+    #[arg(long, value_name = "JSON", requires = "protocol", value_parser = data)]
+    pub(super) member: Option<Json>,
     /// The namespace, for socketio and smartsocket
     #[arg(long, value_name = "NAME", requires = "protocol")]
     namespace: Option<String>,
@@ -92,11 +96,11 @@ pub(super) struct Options {
     #[arg(long, requires = "protocol", conflicts_with_all = ["max_attempts", "reconnect_delay"])]
     no_reconnect: bool,
     /// Give up after so many attempts in a row; 0 never does [default: the
-    /// provider's]
+    /// provider's, with its waits]
     #[arg(long, value_name = "NUMBER", requires = "protocol")]
     max_attempts: Option<u32>,
     /// Wait about so long before the first attempt to come back; each further
-    /// wait is twice as long, up to 30 s [default: the provider's]
+    /// wait is twice as long, up to 30 s [default: the provider's waits]
     #[arg(
         long,
         value_name = "SECONDS",
@@ -163,13 +167,17 @@ impl Plan {
                 let url = connect.url.as_ref().map_or("", Address::as_str);
                 let provider = Provider::by_name(name)
                     .unwrap_or_else(|| Provider::SmartSocket(Box::default()));
-                (provider, ClientConfig::new(url))
+                let config = provider.config(url);
+                (provider, config)
             }
         };
         let about = About::of(&provider);
         options.authenticate(about, token, &mut provider, &mut config)?;
         options.encrypt(&mut provider)?;
         let namespace = options.namespaced(about, &mut provider)?;
+        if options.member.is_some() && !matches!(provider, Provider::Pusher) {
+            return Err(Failure::usage("--member goes with --provider pusher"));
+        }
         options.come_back(&mut config);
 
         let url =
@@ -194,7 +202,7 @@ impl Plan {
             ping(&mut config, &provider, interval);
         }
 
-        let mut secrets = connect.target.secrets();
+        let mut secrets = Vec::new();
         if let Some(token) = &config.token {
             secrets.extend(shapes(token.reveal()));
         }
@@ -369,22 +377,25 @@ impl Options {
     fn come_back(&self, config: &mut ClientConfig) {
         if self.no_reconnect {
             config.reconnect = None;
-        } else if self.max_attempts.is_some() || self.reconnect_delay.is_some() {
-            let mut backoff = config.reconnect.take().unwrap_or_default();
+        }
+        if let Some(backoff) = &mut config.reconnect {
             if let Some(initial) = self.reconnect_delay {
-                backoff.initial = initial;
+                // A second of jitter would be more than a short wait itself.
+                let jitter = Jitter {
+                    less: 0.25,
+                    more: 0.25,
+                    ..Jitter::NONE
+                };
+                *backoff = Backoff {
+                    initial,
+                    jitter,
+                    max_attempts: backoff.max_attempts,
+                    ..Backoff::default()
+                };
             }
-            // Neither a default, which the provider would replace by its own,
-            // nor longer than the wait itself.
-            backoff.jitter = Jitter {
-                less: 0.25,
-                more: 0.25,
-                ..Jitter::NONE
-            };
             if let Some(most) = self.max_attempts {
                 backoff.max_attempts = most;
             }
-            config.reconnect = Some(Backoff { ..backoff });
         }
     }
 }
@@ -397,7 +408,7 @@ fn ping(config: &mut ClientConfig, provider: &Provider, interval: Duration) {
     }
     config.ping = interval.map(|interval| Ping {
         interval,
-        timeout: Duration::from_secs(10),
+        ..Ping::default()
     });
 }
 

@@ -5,6 +5,7 @@ mod course;
 mod say;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
@@ -18,7 +19,7 @@ use crate::json::Json;
 use crate::limit::Limiter;
 use crate::message::{Message, Utf8Bytes};
 use crate::time::Tick;
-use crate::websocket::Fill;
+use crate::websocket::{Config, Fill};
 
 use super::config::{ClientConfig, Secret};
 use super::protocol::{Attempt, Saying};
@@ -101,6 +102,11 @@ impl Client {
     ) -> Result<Self, ConfigError> {
         let mut protocol = provider.clone().protocol();
         protocol.prepare(&mut config);
+        // A whole attempt has its time; so long the server may take its own.
+        let usual = Config::default().handshake_timeout;
+        if config.websocket.handshake_timeout == usual {
+            Arc::make_mut(&mut config.websocket).handshake_timeout = None;
+        }
         let mut client = Self {
             provider,
             course: Course::new(protocol),
