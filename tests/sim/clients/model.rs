@@ -60,7 +60,8 @@ pub struct Model {
     renewal: Option<Tick>,
     failures: u32,
     not_before: Tick,
-    ended: Option<Verdict>,
+    /// What is to be done about an end, and whether it was in before.
+    ended: Option<(Verdict, bool)>,
     reconnects: u64,
     since: Option<Tick>,
     connected_at: Option<u64>,
@@ -338,7 +339,7 @@ impl Model {
         };
         assert!(known, "from {} to {state}", self.state);
         self.state = state;
-        if let Some(verdict) = self.ended.take() {
+        if let Some((verdict, was_in)) = self.ended.take() {
             let again = match verdict {
                 Verdict::Fatal | Verdict::Stay => false,
                 Verdict::Reauthenticate => self.config.refresh,
@@ -353,9 +354,7 @@ impl Model {
                 Verdict::Stay => Disconnected,
                 _ if again && tries > 0 => Reconnecting,
                 Verdict::Fatal => State::Error,
-                _ if backoff.is_none() && self.disconnected_at == Some(unix_ms(now)) => {
-                    Disconnected
-                }
+                _ if backoff.is_none() && was_in => Disconnected,
                 _ => State::Error,
             };
             // Failed replacements count too, and are not told of.
@@ -388,6 +387,7 @@ impl Model {
     }
 
     pub fn ended(&mut self, now: Tick, ending: &Ending, verdict: Verdict, wrong: bool) {
+        let was_in = self.since.is_some();
         if let Some(since) = self.since.take() {
             self.disconnected_at = Some(unix_ms(now));
             let backoff = self.config.reconnect.as_ref();
@@ -397,7 +397,7 @@ impl Model {
         }
         assert!(self.live.is_some(), "{ending} ends nothing");
         self.live = self.renewal.take();
-        self.ended = Some(verdict);
+        self.ended = Some((verdict, was_in));
         // Some have rules of their own, and who has a wrong key hears so.
         if self.kind != Kind::Pusher && !wrong {
             assert_eq!(verdict, expected(ending), "{ending}");
@@ -572,7 +572,7 @@ fn expected(ending: &Ending) -> Verdict {
         return match (response.status(), later) {
             (401, _) => Verdict::Reauthenticate,
             (403, _) => Verdict::Fatal,
-            (429 | 500 | 503, None) => Verdict::Backoff,
+            (408 | 429 | 500 | 503, None) => Verdict::Backoff,
             (429 | 503, Some(seconds)) => Verdict::After(Duration::from_secs(seconds)),
             other => panic!("nobody said {other:?}"),
         };
