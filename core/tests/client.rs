@@ -379,6 +379,42 @@ fn nothing_is_dropped_that_can_go_at_once() {
     assert_eq!((stats.dropped, stats.queued), (1, 1));
 }
 
+/// A connection that is slow to take what is said loses none of it.
+#[test]
+fn what_finds_no_room_on_the_connection_waits_for_it() {
+    let mut config = config();
+    config.websocket = std::sync::Arc::new(smartsocket_core::Config {
+        max_queued_bytes: 100,
+        ..Default::default()
+    });
+    let mut world = World::open(config);
+    let now = world.now;
+    let words = ["a", "b", "c"].map(|word| word.repeat(80));
+    for word in &words {
+        let text = Message::text(word.clone());
+        world.client.send(now, text, Priority::Normal);
+    }
+    // There is room for no more, and nothing to do about it but to wait.
+    let mut transmits = 0;
+    while let Some(output) = world.client.poll_output() {
+        assert!(matches!(output, Output::Transmit(_)), "{output:?}");
+        transmits += 1;
+    }
+    assert_eq!(transmits, 1);
+    assert!(world.client.next_timeout() > Some(now));
+    let (line, server) = world.server.as_mut().expect("a server");
+    let line = *line;
+    while world.client.unsent(line).next().is_some() {
+        let unsent = world.client.unsent(line);
+        let mut bytes: Vec<u8> = unsent.flat_map(|bytes| bytes.to_vec()).collect();
+        world.client.transmitted(now, line, bytes.len());
+        server.handle_bytes(now, &mut bytes);
+    }
+    world.run();
+    assert_eq!(world.received, words);
+    assert_eq!(world.client.stats().dropped, 0);
+}
+
 /// PO-46, PO-74 and wire.md §4.2.
 #[test]
 fn requests_are_answered_by_id() {

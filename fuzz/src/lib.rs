@@ -7,7 +7,6 @@
 
 pub mod api;
 pub mod client;
-pub mod client_provider;
 pub mod crypt_open;
 pub mod dialect_header_line;
 pub mod dialect_ignis;
@@ -17,6 +16,7 @@ pub mod differential;
 pub mod extension_header;
 pub mod frame_header;
 pub mod inflate;
+pub mod provider;
 pub mod proxy;
 pub mod replay;
 pub mod request_head;
@@ -43,10 +43,9 @@ static HEAP: &StatsAlloc<std::alloc::System> = &INSTRUMENTED_SYSTEM;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target. Each has a program in `fuzz_targets` and a folder in `corpus`.
-pub const TARGETS: [Target; 19] = [
+pub const TARGETS: [Target; 31] = [
     ("api", api::run),
     ("client", client::run),
-    ("client_provider", client_provider::run),
     ("crypt_open", crypt_open::run),
     ("dialect_header_line", dialect_header_line::run),
     ("dialect_ignis", dialect_ignis::run),
@@ -56,6 +55,22 @@ pub const TARGETS: [Target; 19] = [
     ("extension_header", extension_header::run),
     ("frame_header", frame_header::run),
     ("inflate", inflate::run),
+    ("provider_ably", provider::ably::run),
+    ("provider_action_cable", provider::action_cable::run),
+    ("provider_aws_api_gateway", provider::aws_api_gateway::run),
+    ("provider_binance", provider::binance::run),
+    ("provider_custom", provider::custom::run),
+    ("provider_echo", provider::echo::run),
+    (
+        "provider_graphql_transport_ws",
+        provider::graphql_transport_ws::run,
+    ),
+    ("provider_graphql_ws", provider::graphql_ws::run),
+    ("provider_phoenix", provider::phoenix::run),
+    ("provider_pusher", provider::pusher::run),
+    ("provider_signalr", provider::signalr::run),
+    ("provider_smartsocket", provider::smartsocket::run),
+    ("provider_socket_io", provider::socket_io::run),
     ("proxy", proxy::run),
     ("request_head", request_head::run),
     ("response_head", response_head::run),

@@ -112,13 +112,14 @@ fn rules(proxy: &str, except: &str, url: &str) {
     assert_eq!(from("*"), Ok(None));
     if let Ok(Some(found)) = &found {
         assert_eq!(Ok(found), parsed.as_ref());
-        assert_eq!(
-            from(&format!("{except},{}", bracketed(url.host()))),
-            Ok(None)
-        );
     }
-    let named = format!("{except} {}", bracketed(url.host()));
-    assert_eq!(from(&named), Ok(None));
+    // A host of dots alone has no name to except it by.
+    if url.host().bytes().any(|byte| byte != b'.') {
+        for separator in [',', ' '] {
+            let named = format!("{except}{separator}{}", bracketed(url.host()));
+            assert_eq!(from(&named), Ok(None));
+        }
+    }
 }
 
 fn bracketed(host: &str) -> String {

@@ -91,7 +91,8 @@ fn every_target_has_a_program_and_every_program_a_target() {
     for name in names {
         let program = folder("fuzz_targets").join(&name).with_extension("rs");
         let program = fs::read_to_string(program).unwrap();
-        assert_eq!(program.matches(&format!("::{name}::run")).count(), 2);
+        let path = name.replacen("provider_", "provider::", 1);
+        assert_eq!(program.matches(&format!("::{path}::run")).count(), 2);
         assert!(manifest.contains(&format!("path = \"fuzz_targets/{name}.rs\"")));
     }
 }

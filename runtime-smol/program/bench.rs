@@ -18,10 +18,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use smartsocket_smol::http::Url;
 use smartsocket_smol::{CloseCode, Config, Error, WebSocket, block_on};
 
-use crate::explain::{self, Failure};
+use crate::explain::{self, Failure, Way};
 use crate::payload::Payload;
 use crate::report::Report;
-use crate::target::Target;
+use crate::target::{Address, Target, address};
 use crate::values::{positive_seconds, seconds, size};
 
 const NOTES: &str = "\
@@ -49,6 +49,9 @@ const REFRESH: Duration = Duration::from_millis(100);
 #[derive(Debug, clap::Args)]
 #[command(after_help = NOTES)]
 pub(crate) struct Bench {
+    /// ws://HOST:PORT/PATH or wss://...; without a scheme, ws:// is meant
+    #[arg(value_name = "URL", value_parser = address)]
+    url: Address,
     #[command(flatten)]
     target: Target,
     /// Connections
@@ -117,7 +120,7 @@ impl Bench {
     }
 
     async fn measure(self, executor: &LocalExecutor<'static>) -> Result<u8, Failure> {
-        let url = self.target.url()?;
+        let url = self.url.url()?;
         let mut signals = Signals::new([Signal::Int, Signal::Term])
             .map_err(|error| Failure::new(format!("cannot listen to signals: {error}")))?;
         let interrupted = Cell::new(false);
@@ -218,7 +221,8 @@ impl Bench {
             max_queued_bytes: usize::MAX,
             ..Config::default()
         };
-        let connect = self.target.connect(config)?;
+        let connect = self.target.connect(&self.url, config)?;
+        let way = self.target.way(url.clone())?;
         let mut opened = Vec::new();
         let mut under_way = VecDeque::new();
         for n in 0..self.connections {
@@ -229,8 +233,9 @@ impl Bench {
                     break;
                 };
                 let websocket = next.await;
-                opened
-                    .push(websocket.map_err(|error| self.not_opened(&error, url, run.open.get()))?);
+                opened.push(
+                    websocket.map_err(|error| self.not_opened(&error, &way, run.open.get()))?,
+                );
                 run.open.set(run.open.get() + 1);
                 progress.opened(run.open.get(), self.connections);
             }
@@ -238,8 +243,8 @@ impl Bench {
         Ok(opened)
     }
 
-    fn not_opened(&self, error: &Error, url: &Url, open: u32) -> Failure {
-        let mut failure = self.target.explain(error, url);
+    fn not_opened(&self, error: &Error, way: &Way, open: u32) -> Failure {
+        let mut failure = self.target.explain(error, way);
         if open > 0 {
             failure.text = format!(
                 "connection {} of {}: {}",

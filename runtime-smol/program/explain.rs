@@ -6,9 +6,13 @@
 
 use std::time::Duration;
 
+use smartsocket_smol::client::{Ending, Verdict};
 use smartsocket_smol::http::{HeadError, Response, Url};
+use smartsocket_smol::proxy::{Proxy, TunnelError};
 use smartsocket_smol::tls::TlsError;
-use smartsocket_smol::{Cause, ClientError, CloseCode, Closed, Deadline, Error, Fault, Violation};
+use smartsocket_smol::{
+    Cause, ClientError, CloseCode, Closed, Deadline, Error, ErrorCode, Fault, Violation,
+};
 
 use crate::output::printable;
 
@@ -16,8 +20,12 @@ use crate::output::printable;
 const BODY_LINES: usize = 5;
 const BODY_LINE: usize = 200;
 
+/// How one says who one is.
+const BY_HEADER: &str = "-H 'Authorization: ...'";
+const BY_TOKEN: &str = "--token-file FILE, in the way of --auth";
+
 /// Why the program ends early.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Failure {
     /// What a human needs to know.
     pub(crate) text: String,
@@ -44,35 +52,93 @@ impl Failure {
 }
 
 /// Why a connection did not open.
-pub(crate) fn opening(error: &Error, url: &Url, timeout: Duration) -> Failure {
-    let place = url.authority_with_port();
+pub(crate) fn opening(error: &Error, way: &Way) -> Failure {
+    let place = way.url.authority_with_port();
     let text = match error {
         Error::Url(error) => return Failure::usage(format!("bad URL: {error}")),
         Error::Header(error) => return Failure::usage(format!("bad option: {error}")),
         Error::Client(ClientError::Tls(error)) => tls(error, &place),
         Error::Client(error @ ClientError::NoTls) => error.to_string(),
-        Error::Connect { fault, .. } => match fault {
-            Fault::Refused => format!("nothing listens at {place} (connection refused)"),
-            Fault::TimedOut => late(&place, timeout),
-            Fault::NotFound(why) => format!(
-                "the host {} has no address: check its spelling and the network ({})",
-                url.host(),
-                last_part(why)
-            ),
-            _ => format!("cannot connect to {place}: {fault}"),
-        },
-        Error::Closed(closed) => return closed_early(closed, url, &place, timeout),
+        Error::Connect { fault, .. } => way.blocked(fault),
+        Error::Closed(closed) => return closed_early(closed, way, BY_HEADER),
         // Nothing is sent before the connection is open.
         _ => error.to_string(),
     };
     Failure::new(printable(&text))
 }
 
-fn closed_early(closed: &Closed, url: &Url, place: &str, timeout: Duration) -> Failure {
+/// Why a connection of a client that stays connected ended, or did not come
+/// about; `open` says which.
+pub(crate) fn lost(ending: &Ending, verdict: Verdict, way: &Way, open: bool) -> Failure {
+    let place = way.url.authority_with_port();
+    let mut text = match ending {
+        // Coming back is what is done in any case.
+        Ending::Closed(closed) if open => match verdict {
+            Verdict::Now | Verdict::Backoff | Verdict::After(_) => closed.to_string(),
+            Verdict::Reauthenticate | Verdict::Stay | Verdict::Fatal => self::ending(closed),
+        },
+        Ending::Closed(closed) => return closed_early(closed, way, BY_TOKEN),
+        Ending::Dial(fault) => way.blocked(fault),
+        Ending::TimedOut if open => format!(
+            "{place} did not let us in within {} s: check --provider and the path of the URL, or \
+             wait longer with --timeout",
+            way.timeout.as_secs_f64()
+        ),
+        Ending::TimedOut => late(&place, way.timeout),
+        Ending::Protocol(words) => {
+            let known = ErrorCode::ALL.into_iter();
+            let mut known = known.filter(|code| words.starts_with(code.as_str()));
+            match known.next() {
+                Some(code) => format!("{words} ({})", code.solution()),
+                None => words.to_string(),
+            }
+        }
+        _ => ending.to_string(),
+    };
+    if verdict == Verdict::Reauthenticate {
+        text.push_str(": give other credentials with ");
+        text.push_str(BY_TOKEN);
+    }
+    Failure::new(printable(&text))
+}
+
+/// Where a client connects to.
+#[derive(Clone, Debug)]
+pub(crate) struct Way {
+    /// The server.
+    pub(crate) url: Url,
+    /// What stands before it.
+    pub(crate) proxy: Option<Proxy>,
+    /// How long to try.
+    pub(crate) timeout: Duration,
+}
+
+impl Way {
+    /// Why there is no stream to the host.
+    fn blocked(&self, fault: &Fault) -> String {
+        let (place, host) = match &self.proxy {
+            Some(proxy) => (format!("the proxy {proxy}"), proxy.host()),
+            None => (self.url.authority_with_port(), self.url.host()),
+        };
+        match fault {
+            Fault::Refused => format!("nothing listens at {place} (connection refused)"),
+            Fault::TimedOut => late(&place, self.timeout),
+            Fault::NotFound(why) => format!(
+                "the host {host} has no address: check its spelling and the network ({})",
+                last_part(why)
+            ),
+            _ => format!("cannot connect to {place}: {fault}"),
+        }
+    }
+}
+
+fn closed_early(closed: &Closed, way: &Way, credentials: &str) -> Failure {
+    let Way { url, timeout, .. } = way;
+    let place = &url.authority_with_port();
     let text = match &closed.cause {
         Cause::Refused(response) => {
             return Failure {
-                text: refusal(response),
+                text: refusal(response, credentials),
                 code: 3,
             };
         }
@@ -81,9 +147,13 @@ fn closed_early(closed: &Closed, url: &Url, place: &str, timeout: Duration) -> F
         Cause::Head(HeadError::Byte {
             found: 0x15 | 0x16, ..
         }) => format!("{place} speaks TLS: use wss:// instead of ws://"),
+        Cause::Tunnel(error @ (TunnelError::NoCredentials | TunnelError::WrongCredentials)) => {
+            format!("{error}: give them with --proxy http://USER:PASSWORD@HOST:PORT")
+        }
+        Cause::Tunnel(error) => format!("no way to {place}: {error}"),
         Cause::Head(error) => format!("{place} does not answer in HTTP: {error}"),
         Cause::Handshake(error) => format!("{place} is no WebSocket server: {error}"),
-        Cause::Timeout(Deadline::Handshake) => late(place, timeout),
+        Cause::Timeout(Deadline::Handshake) => late(place, *timeout),
         Cause::Eof | Cause::Fault(Fault::Reset) if url.secure() => format!(
             "{place} ended the connection during the handshake: if it does not speak TLS, use ws://"
         ),
@@ -139,13 +209,14 @@ fn tls(error: &TlsError, place: &str) -> String {
 }
 
 /// The answer of a server that does not want to speak WebSocket.
-fn refusal(response: &Response) -> String {
+fn refusal(response: &Response, credentials: &str) -> String {
     let status = response.status();
     let mut text = format!("the server refused with HTTP status {status}");
+    let wanted = format!("it wants credentials, give them with {credentials}");
     if let Some(advice) = match status {
         200..=299 => Some("it is a web server, but no WebSocket is at the path of the URL"),
         300..=399 => Some("redirects are not followed, connect to the new place"),
-        401 => Some("it wants credentials, give them with -H 'Authorization: ...'"),
+        401 => Some(&*wanted),
         403 => Some("check credentials, and --origin if it is meant for browsers"),
         404 => Some("check the path of the URL"),
         426 => Some("check the path of the URL, and what the server speaks"),
@@ -214,7 +285,7 @@ mod tests {
             "x".repeat(1_000),
             "line\n".repeat(50)
         );
-        let text = refusal(&Response::text(404, body));
+        let text = refusal(&Response::text(404, body), BY_HEADER);
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(
             lines[..2],

@@ -15,6 +15,7 @@ mod logging;
 mod output;
 mod payload;
 mod process;
+mod providers;
 mod report;
 mod routes;
 mod script;
@@ -36,6 +37,8 @@ Examples:
   smartsocket keygen                                 a key for encrypted sessions
   smartsocket connect 127.0.0.1:3000/echo            talk to it, line by line
   echo hi | smartsocket connect ws://127.0.0.1:3000/echo
+  smartsocket connect --provider socketio ws://127.0.0.1:3000 --subscribe /room
+  smartsocket providers                              whose protocols it speaks
   smartsocket bench 127.0.0.1:3000/echo -c 50        how fast is it
   smartsocket torture 127.0.0.1:3000/echo            what it does when peers are hostile
 
@@ -78,7 +81,9 @@ enum Command {
     /// Make a key for encrypted sessions: 32 random bytes in base64
     Keygen(keygen::Keygen),
     /// Connect to a server: lines of stdin go out, messages come to stdout
-    Connect(connect::Connect),
+    Connect(Box<connect::Connect>),
+    /// List the providers whose protocols connect speaks, and how to use each
+    Providers(providers::Providers),
     /// Measure how fast a server echoes
     Bench(bench::Bench),
     /// Attack an echo server of your own with broken and hostile traffic
@@ -89,11 +94,18 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let level = match &cli.command {
         Command::Connect(connect) if connect.verbose >= 2 => cli.log.max(log::LevelFilter::Debug),
+        // It tells by itself what the log would warn of.
+        Command::Connect(connect)
+            if connect.stays_connected() && cli.log == log::LevelFilter::Warn =>
+        {
+            log::LevelFilter::Error
+        }
         Command::Connect(_)
         | Command::Serve(_)
         | Command::Check(_)
         | Command::Schema(_)
         | Command::Keygen(_)
+        | Command::Providers(_)
         | Command::Bench(_)
         | Command::Torture(_) => cli.log,
     };
@@ -105,6 +117,7 @@ fn main() -> ExitCode {
         Command::Schema(schema) => schema.run(),
         Command::Keygen(keygen) => keygen.run(),
         Command::Connect(connect) => connect.run(),
+        Command::Providers(providers) => providers.run(),
         Command::Bench(bench) => bench.run(),
         Command::Torture(torture) => torture.run(),
     };
@@ -124,5 +137,19 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         super::Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn each_example_of_a_provider_is_understood() {
+        for example in crate::providers::examples() {
+            let mut quoted = false;
+            let words = example.split(|c| {
+                quoted ^= c == '\'';
+                c == ' ' && !quoted
+            });
+            let words = words.map(|word| word.trim_matches('\''));
+            let parsed = super::Cli::command().try_get_matches_from(words);
+            assert!(parsed.is_ok(), "{example}: {parsed:?}");
+        }
     }
 }

@@ -1,36 +1,61 @@
-//! Options that every client has: where to connect, and as whom.
+//! Options that every client has: where to connect, how, and as whom.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use smartsocket_smol::deflate::Deflate;
 use smartsocket_smol::http::Url;
+use smartsocket_smol::proxy::{Proxies, Proxy};
 use smartsocket_smol::tls::ClientTls;
 use smartsocket_smol::{Config, Connect};
 
-use crate::explain::{self, Failure};
+use crate::explain::{self, Failure, Way};
 use crate::output::note;
 use crate::values::{Header, header, positive_seconds};
 
 /// Shorter words of a header's value are not secret, such as `Basic`.
-const SHORTEST_SECRET: usize = 7;
+pub(crate) const SHORTEST_SECRET: usize = 7;
 
-/// Where to connect, and as whom.
+/// Where to connect, as it was typed.
+#[derive(Clone)]
+pub(crate) struct Address(String);
+
+/// What is not shown, such as the URL of a proxy with a password.
+#[derive(Clone)]
+struct Hidden(String);
+
+impl std::fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
+fn hidden(text: &str) -> Result<Hidden, std::convert::Infallible> {
+    Ok(Hidden(text.into()))
+}
+
+/// How to connect, and as whom.
 #[derive(clap::Args)]
 pub(crate) struct Target {
-    /// ws://HOST:PORT/PATH or wss://...; without a scheme, ws:// is meant
-    #[arg(value_name = "URL")]
-    url: String,
     /// Add a header to the request, such as 'Authorization: Bearer ...'
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header)]
     headers: Vec<Header>,
     /// Offer a subprotocol; the first one is preferred
     #[arg(short = 's', long = "subprotocol", value_name = "NAME")]
-    subprotocols: Vec<String>,
+    pub(crate) subprotocols: Vec<String>,
     /// Say for which page to connect, as browsers do
     #[arg(long, value_name = "ORIGIN")]
     origin: Option<String>,
+    /// Go through this proxy: http://USER:PASSWORD@HOST:PORT or socks5://...
+    /// [default: what HTTPS_PROXY, http_proxy, ALL_PROXY and NO_PROXY say]
+    #[arg(long, value_name = "URL", value_parser = hidden)]
+    proxy: Option<Hidden>,
+    /// Go through no proxy, whatever the environment says
+    #[arg(long, conflicts_with = "proxy")]
+    no_proxy: bool,
     /// Trust the authorities in this PEM file instead of the system's
     #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
     ca: Option<PathBuf>,
@@ -49,45 +74,105 @@ pub(crate) struct Target {
     deflate: bool,
     /// Give up if the connection is not open after this time
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = positive_seconds)]
-    timeout: Duration,
+    pub(crate) timeout: Duration,
 }
 
 impl std::fmt::Debug for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // URL and headers may hold secrets.
+        // Headers may hold secrets.
         f.debug_struct("Target").finish_non_exhaustive()
     }
 }
 
-impl Target {
-    /// The URL as it is meant.
-    pub(crate) fn url(&self) -> Result<Url, Failure> {
-        Url::parse(&self.full_url()).map_err(|error| Failure::usage(format!("bad URL: {error}")))
+impl std::fmt::Debug for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // It may hold secrets.
+        f.debug_struct("Address").finish_non_exhaustive()
+    }
+}
+
+/// An address as it is meant. clap repeats a bad argument on the terminal, so
+/// what is wrong with it is judged later.
+pub(crate) fn address(text: &str) -> Result<Address, std::convert::Infallible> {
+    Ok(Address(if text.contains("://") {
+        text.into()
+    } else {
+        format!("ws://{text}")
+    }))
+}
+
+impl Address {
+    /// With its scheme.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
     }
 
+    /// What it says.
+    pub(crate) fn url(&self) -> Result<Url, Failure> {
+        Url::parse(&self.0).map_err(|error| Failure::usage(format!("bad URL: {error}")))
+    }
+}
+
+impl Target {
     /// A connection with these options and the rest of `config`.
-    pub(crate) fn connect(&self, mut config: Config) -> Result<Connect, Failure> {
+    pub(crate) fn connect(&self, address: &Address, config: Config) -> Result<Connect, Failure> {
         let usage = |error: smartsocket_smol::Error| Failure::usage(format!("bad option: {error}"));
-        let secure = self.url()?.secure();
-        let mut connect = Connect::new(&self.full_url()).map_err(usage)?;
-        for Header { name, value } in &self.headers {
-            if name.is_empty() {
-                return Err(Failure::usage("a header has the form 'Name: value'"));
-            }
+        let secure = address.url()?.secure();
+        let mut connect = Connect::new(address.as_str()).map_err(usage)?;
+        for (name, value) in self.headers()? {
             connect = connect.header(name, value).map_err(usage)?;
         }
         for name in &self.subprotocols {
             connect = connect.subprotocol(name).map_err(usage)?;
         }
-        if let Some(origin) = &self.origin {
-            connect = connect.header("Origin", origin).map_err(usage)?;
-        }
-        config.handshake_timeout = Some(self.timeout);
-        config.deflate = self.deflate.then(Deflate::default);
-        if secure {
-            config.client_tls = self.tls()?;
-        }
+        let config = self.websocket(secure, config)?;
         Ok(connect.config(config).timeout(self.timeout))
+    }
+
+    /// `config` with these options.
+    pub(crate) fn websocket(&self, secure: bool, config: Config) -> Result<Config, Failure> {
+        Ok(Config {
+            handshake_timeout: Some(self.timeout),
+            deflate: self.deflate.then(Deflate::default),
+            client_tls: if secure { self.tls()? } else { None },
+            proxies: Some(self.proxies()?),
+            ..config
+        })
+    }
+
+    /// Which proxies to go through.
+    fn proxies(&self) -> Result<Proxies, Failure> {
+        if self.no_proxy {
+            return Ok(Proxies::none());
+        }
+        match &self.proxy {
+            Some(Hidden(url)) => Proxy::parse(url)
+                .map(Proxies::from)
+                .map_err(|error| Failure::usage(format!("bad option: {error}"))),
+            None => Ok(Proxies::from_env(|name| std::env::var(name).ok())),
+        }
+    }
+
+    /// The way to a server.
+    pub(crate) fn way(&self, url: Url) -> Result<Way, Failure> {
+        let proxies = self.proxies()?;
+        let proxy = proxies.of(&url).map(Option::<&Proxy>::cloned);
+        Ok(Way {
+            proxy: proxy.map_err(|error| Failure::usage(error.to_string()))?,
+            url,
+            timeout: self.timeout,
+        })
+    }
+
+    /// The headers to send.
+    pub(crate) fn headers(&self) -> Result<impl Iterator<Item = (&str, &str)>, Failure> {
+        if self.headers.iter().any(|header| header.name.is_empty()) {
+            return Err(Failure::usage("a header has the form 'Name: value'"));
+        }
+        let headers = self.headers.iter();
+        let headers = headers.map(|Header { name, value }| (&**name, &**value));
+        let origin = self.origin.iter().map(|origin| ("Origin", &**origin));
+        Ok(headers.chain(origin))
     }
 
     /// Names that a user gave and that may be shown: those of headers.
@@ -99,29 +184,31 @@ impl Target {
             .chain(origin)
     }
 
-    /// Words of the headers' values, which a server may repeat.
+    /// Words of the headers' values, which a server may repeat, and what opens
+    /// the proxy.
     pub(crate) fn secrets(&self) -> Vec<String> {
         let values = self.headers.iter().map(|header| &*header.value);
+        let userinfo = self.proxy.as_ref().and_then(|Hidden(url)| {
+            let rest = url.split_once("://").map_or(&**url, |(_, rest)| rest);
+            rest.rsplit_once('@').map(|(userinfo, _)| userinfo)
+        });
+        let basic = userinfo.map(|userinfo| STANDARD.encode(userinfo));
+        let password = userinfo.and_then(|it| it.split_once(':'));
+        let password = password.map(|(_, password)| password);
         values
             .flat_map(str::split_whitespace)
+            .chain(basic.as_deref())
+            .chain(password)
             .filter(|word| word.len() >= SHORTEST_SECRET)
             .map(String::from)
             .collect()
     }
 
     /// Why a connection did not open, without secrets the server may have repeated.
-    pub(crate) fn explain(&self, error: &smartsocket_smol::Error, url: &Url) -> Failure {
-        let Failure { text, code } = explain::opening(error, url, self.timeout);
+    pub(crate) fn explain(&self, error: &smartsocket_smol::Error, way: &Way) -> Failure {
+        let Failure { text, code } = explain::opening(error, way);
         let text = redact(&text, &self.secrets());
         Failure { text, code }
-    }
-
-    fn full_url(&self) -> String {
-        if self.url.contains("://") {
-            self.url.clone()
-        } else {
-            format!("ws://{}", self.url)
-        }
     }
 
     /// What to trust and to show; `None` trusts the system's authorities and

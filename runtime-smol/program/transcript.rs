@@ -75,9 +75,9 @@ enum Entry<'a> {
 }
 
 #[derive(Serialize)]
-struct Timed<'a> {
+struct Timed<T> {
     #[serde(flatten)]
-    entry: Entry<'a>,
+    entry: T,
     time: String,
 }
 
@@ -247,7 +247,8 @@ impl Transcript {
         }
     }
 
-    fn entry(&mut self, entry: Entry<'_>) -> io::Result<()> {
+    /// Writes an entry, where everything is written as JSON.
+    pub(crate) fn entry(&mut self, entry: impl Serialize) -> io::Result<()> {
         if self.format != Format::Json {
             return Ok(());
         }
@@ -259,6 +260,45 @@ impl Transcript {
         self.out.write_all(b"\n")
     }
 
+    /// Writes a line, where lines are written.
+    pub(crate) fn line(&mut self, line: &str) -> io::Result<()> {
+        match self.format {
+            Format::Lines => writeln!(self.out, "{line}"),
+            Format::Raw | Format::Json => Ok(()),
+        }
+    }
+
+    /// Whether a human reads along.
+    pub(crate) const fn is_terminal(&self) -> bool {
+        self.terminal
+    }
+
+    /// Says something beside the messages, unless everything is JSON.
+    pub(crate) fn aside(&self, text: &str) {
+        if self.format != Format::Json || self.verbose > 0 {
+            note(&format!("* {}", self.harmless(text)));
+        }
+    }
+
+    /// A text of the peer without control characters and secrets.
+    pub(crate) fn harmless(&self, text: &str) -> String {
+        self.without_secrets(&printable(text))
+    }
+
+    /// A text of the peer without secrets.
+    pub(crate) fn without_secrets(&self, text: &str) -> String {
+        redact(text, &self.secrets)
+    }
+
+    /// Here are more secrets.
+    pub(crate) fn hide(&mut self, secrets: &[String]) {
+        for secret in secrets {
+            if !self.secrets.contains(secret) {
+                self.secrets.push(secret.clone());
+            }
+        }
+    }
+
     /// A header's value as it may be shown.
     fn shown(&self, name: &str, value: &[u8]) -> String {
         let value = String::from_utf8_lossy(value);
@@ -268,7 +308,7 @@ impl Transcript {
         if hidden {
             "***".into()
         } else {
-            redact(&printable(&value), &self.secrets)
+            self.harmless(&value)
         }
     }
 }

@@ -1,10 +1,11 @@
 //! Opening connections.
 
-use std::io;
+use std::io::{self, PipeReader};
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
+use std::sync::mpsc::{self, TryRecvError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -186,7 +187,7 @@ impl Connect {
             Some(path) => UnixStream::connect(path)
                 .map(Stream::from)
                 .map_err(|error| Fault::from(&error)),
-            None => dial(&host, port, until),
+            None => dial(&host, port, until, None),
         };
         let stream = dialed.map_err(failed)?;
         let clock = Clock::start();
@@ -222,11 +223,33 @@ fn left(until: Instant) -> Duration {
 }
 
 /// Tries the host's addresses, each a little after the one before, and keeps
-/// the first that answers.
-pub(crate) fn dial(host: &str, port: u16, until: Instant) -> Result<Stream, Fault> {
-    let addresses = in_turn(resolve(host, port, until)?);
+/// the first that answers. It ends when the other end of `stop` is closed.
+pub(crate) fn dial(
+    host: &str,
+    port: u16,
+    until: Instant,
+    stop: Option<&PipeReader>,
+) -> Result<Stream, Fault> {
+    let addresses = in_turn(resolve(host, port, until, stop)?);
     let none = || Fault::NotFound(host.to_owned());
-    race(addresses, NEXT_ADDRESS, until).map_err(|fault| fault.unwrap_or_else(none))
+    race(addresses, NEXT_ADDRESS, until, stop).map_err(|fault| fault.unwrap_or_else(none))
+}
+
+/// Waits for one of these, at most until then; which of them has something.
+fn wait<'a>(
+    mut fds: Vec<PollFd<'a>>,
+    until: Instant,
+    stop: Option<&'a PipeReader>,
+) -> Result<Vec<bool>, Fault> {
+    fds.extend(stop.map(|stop| PollFd::new(stop, PollFlags::IN)));
+    let patience = Timespec::try_from(left(until));
+    // An interruption is a wake-up like others.
+    let _ = rustix::event::poll(&mut fds, patience.ok().as_ref());
+    let mut found: Vec<_> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+    if stop.is_some() && found.pop() == Some(true) {
+        return Err(Fault::other("given up"));
+    }
+    Ok(found)
 }
 
 /// Tries the next as soon as one fails, or `step` after one was started; the
@@ -235,6 +258,7 @@ fn race(
     addresses: Vec<SocketAddr>,
     step: Duration,
     until: Instant,
+    stop: Option<&PipeReader>,
 ) -> Result<Stream, Option<Fault>> {
     let mut addresses = addresses.into_iter();
     let mut race: Vec<(SocketAddr, Socket)> = Vec::new();
@@ -266,11 +290,8 @@ fn race(
             }
         }
         let sockets = race.iter().map(|(_, socket)| socket);
-        let mut fds: Vec<_> = sockets.map(|it| PollFd::new(it, PollFlags::OUT)).collect();
-        let patience = Timespec::try_from(left(next.min(until)));
-        // A wait that is interrupted is one more turn.
-        let _ = rustix::event::poll(&mut fds, patience.ok().as_ref());
-        let answered: Vec<_> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+        let fds = sockets.map(|socket| PollFd::new(socket, PollFlags::OUT));
+        let answered = wait(fds.collect(), next.min(until), stop)?;
         for at in (0..race.len()).rev().filter(|&at| answered[at]) {
             let (address, socket) = race.remove(at);
             match finish(socket) {
@@ -306,12 +327,18 @@ fn finish(socket: Socket) -> io::Result<TcpStream> {
 
 /// The addresses of a host. The system's lookup knows no time limit, so it
 /// runs in a thread that is left behind if it takes too long.
-fn resolve(host: &str, port: u16, until: Instant) -> Result<Vec<SocketAddr>, Fault> {
-    let literal = host.trim_start_matches('[').trim_end_matches(']');
-    if let Ok(address) = literal.parse::<IpAddr>() {
+fn resolve(
+    host: &str,
+    port: u16,
+    until: Instant,
+    stop: Option<&PipeReader>,
+) -> Result<Vec<SocketAddr>, Fault> {
+    if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
     let (sender, receiver) = mpsc::channel();
+    // It is closed when there is an answer.
+    let (waits, looks) = io::pipe()?;
     let name = host.to_owned();
     thread::Builder::new()
         .name("smartsocket-dns".into())
@@ -319,11 +346,19 @@ fn resolve(host: &str, port: u16, until: Instant) -> Result<Vec<SocketAddr>, Fau
             let found = (name.as_str(), port).to_socket_addrs();
             // Nobody listens when it took too long.
             let _ = sender.send(found.map(Iterator::collect));
+            drop(looks);
         })
         .map_err(Fault::from)?;
-    let found: io::Result<Vec<_>> = receiver
-        .recv_timeout(left(until))
-        .map_err(|_| Fault::TimedOut)?;
+    let found: io::Result<Vec<_>> = loop {
+        match receiver.try_recv() {
+            Ok(found) => break found,
+            Err(TryRecvError::Disconnected) => return Err(Fault::NotFound(host.to_owned())),
+            Err(TryRecvError::Empty) if Instant::now() >= until => return Err(Fault::TimedOut),
+            Err(TryRecvError::Empty) => {
+                wait(vec![PollFd::new(&waits, PollFlags::IN)], until, stop)?;
+            }
+        }
+    };
     found.map_err(|error| Fault::NotFound(format!("{host} ({error})")))
 }
 
@@ -367,7 +402,7 @@ mod tests {
         let (_other, b) = open();
         let (_listener, _crowd, s) = silent();
         let won = |addresses: &[SocketAddr], step| {
-            let stream = race(addresses.to_vec(), step, soon()).unwrap();
+            let stream = race(addresses.to_vec(), step, soon(), None).unwrap();
             stream.peer_addr().unwrap()
         };
         // With an hour between steps this ends only if a refusal needs none.
@@ -380,20 +415,33 @@ mod tests {
     #[test]
     fn when_all_fail_the_last_failure_counts_and_the_deadline_holds() {
         let now = Instant::now();
-        let fault = race(vec![refused(), refused()], NEXT_ADDRESS, soon()).unwrap_err();
+        let fault = race(vec![refused(), refused()], NEXT_ADDRESS, soon(), None).unwrap_err();
         assert_eq!(fault, Some(Fault::Refused));
-        assert_eq!(race(Vec::new(), NEXT_ADDRESS, soon()).unwrap_err(), None);
+        assert_eq!(
+            race(Vec::new(), NEXT_ADDRESS, soon(), None).unwrap_err(),
+            None
+        );
         let (_listener, _crowd, s) = silent();
         let until = now + Duration::from_millis(50);
-        let fault = race(vec![s], NEXT_ADDRESS, until).unwrap_err();
+        let fault = race(vec![s], NEXT_ADDRESS, until, None).unwrap_err();
         assert_eq!(fault, Some(Fault::TimedOut));
         assert!(Instant::now() >= until);
     }
 
     #[test]
+    fn an_attempt_that_nobody_wants_ends() {
+        let (_listener, _crowd, s) = silent();
+        let (stop, wanted) = io::pipe().unwrap();
+        let attempt = thread::spawn(move || race(vec![s], NEXT_ADDRESS, soon(), Some(&stop)));
+        drop(wanted);
+        let fault = attempt.join().unwrap().unwrap_err();
+        assert_eq!(fault, Some(Fault::other("given up")));
+    }
+
+    #[test]
     fn a_stream_that_won_blocks_as_others_do() {
         let (listener, address) = open();
-        let stream = race(vec![address], NEXT_ADDRESS, soon()).unwrap();
+        let stream = race(vec![address], NEXT_ADDRESS, soon(), None).unwrap();
         let (mut peer, _) = listener.accept().unwrap();
         let reader = thread::spawn(move || {
             let mut got = [0; 5];
@@ -408,11 +456,11 @@ mod tests {
     fn a_literal_address_needs_no_lookup() {
         let now = Instant::now();
         assert_eq!(
-            resolve("::1", 80, now).unwrap(),
+            resolve("::1", 80, now, None).unwrap(),
             ["[::1]:80".parse().unwrap()]
         );
         assert_eq!(
-            resolve("127.0.0.1", 80, now).unwrap(),
+            resolve("127.0.0.1", 80, now, None).unwrap(),
             ["127.0.0.1:80".parse().unwrap()]
         );
     }

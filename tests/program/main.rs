@@ -4,6 +4,8 @@
 mod bench;
 mod config;
 mod connect;
+mod provider;
+mod proxy;
 mod secrecy;
 mod serve;
 mod support;
@@ -31,6 +33,7 @@ fn help_has_examples() {
         &["check", "--help"],
         &["schema", "--help"],
         &["connect", "--help"],
+        &["providers", "--help"],
         &["bench", "--help"],
         &["torture", "--help"],
     ] {

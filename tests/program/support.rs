@@ -21,7 +21,8 @@ pub(crate) fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_smartsocket"));
     for name in std::env::vars().map(|(name, _)| name) {
         let ours = ["PORT", "DEBUG", "ENCRYPTION_KEY"].contains(&&*name);
-        if ours || name.starts_with("SMARTSOCKET_") {
+        let proxy = name.to_ascii_lowercase().ends_with("_proxy");
+        if ours || proxy || name.starts_with("SMARTSOCKET_") {
             command.env_remove(name);
         }
     }

@@ -206,19 +206,20 @@ fn certificates_are_checked_and_what_is_wrong_is_told() {
         ca: Some(other.pem()),
         ..Options::default()
     };
-    let unknown = "the peer's certificate is signed by nobody we trust";
+    let unknown =
+        "the peer's certificate is signed by nobody we trust (UNABLE_TO_VERIFY_LEAF_SIGNATURE)";
     for (server, options, error) in [
         (&good, &trusting, ""),
         (&good, &foreign, unknown),
         (
             &expired,
             &trusting,
-            "the peer's certificate has expired, or our clock is ahead",
+            "the peer's certificate has expired, or our clock is ahead (CERT_HAS_EXPIRED)",
         ),
         (
             &early,
             &trusting,
-            "the peer's certificate is not valid yet, or our clock is behind",
+            "the peer's certificate is not valid yet, or our clock is behind (CERT_NOT_YET_VALID)",
         ),
         (
             &wrong,
@@ -238,6 +239,9 @@ fn certificates_are_checked_and_what_is_wrong_is_told() {
                         !error.is_empty() && told.starts_with(error),
                         "{name}: {told}"
                     );
+                    let named = !error.starts_with("certificate not valid for")
+                        || told.ends_with("(ERR_TLS_CERT_ALTNAME_INVALID)");
+                    assert!(named, "{told}");
                 }
             }
         }

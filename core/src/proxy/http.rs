@@ -21,7 +21,7 @@ const WORDS: usize = 120;
 pub(crate) struct Connect {
     reader: HeadReader,
     limits: HeadLimits,
-    authorized: bool,
+    credentials: Option<Credentials>,
 }
 
 impl Connect {
@@ -35,18 +35,16 @@ impl Connect {
     ) -> (Self, Vec<u8>) {
         let place = Place(host, port);
         let mut head = format!("CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n").into_bytes();
-        if let Some(Credentials { user, password }) = credentials {
-            let pair = Zeroizing::new(format!("{user}:{}", password.as_str()));
-            let pair = Zeroizing::new(STANDARD.encode(pair.as_bytes()));
+        if let Some(credentials) = credentials {
             head.extend_from_slice(b"Proxy-Authorization: Basic ");
-            head.extend_from_slice(pair.as_bytes());
+            head.extend_from_slice(basic(credentials).as_bytes());
             head.extend_from_slice(b"\r\n");
         }
         head.extend_from_slice(b"\r\n");
         let connect = Self {
             reader: HeadReader::new(HeadKind::Response, limits),
             limits,
-            authorized: credentials.is_some(),
+            credentials: credentials.cloned(),
         };
         (connect, head)
     }
@@ -61,7 +59,7 @@ impl Connect {
             used += more;
             let next = HeadReader::new(HeadKind::Response, self.limits);
             let reader = core::mem::replace(&mut self.reader, next);
-            let words = words(reader.reason());
+            let words = self.words(reader.reason());
             let response = reader.into_response().map_err(TunnelError::Head)?;
             match response.status() {
                 // Interim answers come before the one that counts.
@@ -75,17 +73,38 @@ impl Connect {
         }
     }
 
+    /// Its words as they can be shown: short, without control characters, and
+    /// none if the password is among them.
+    fn words(&self, reason: &[u8]) -> Box<str> {
+        let reason = reason.trim_ascii();
+        let words = reason[..reason.len().min(WORDS)].escape_ascii().to_string();
+        let repeats = |known: &Credentials| {
+            let password = known.password.as_str();
+            let basic = basic(known);
+            !password.is_empty() && (words.contains(password) || words.contains(&**basic))
+        };
+        match &self.credentials {
+            Some(known) if repeats(known) => Box::default(),
+            Some(_) | None => words.into(),
+        }
+    }
+
     fn unauthorized(&self, response: &Response) -> TunnelError {
         let ways = ways(response);
         let basic = |way: &String| way.eq_ignore_ascii_case("basic");
         if !ways.is_empty() && !ways.iter().any(basic) {
             TunnelError::Unsupported(ways.join(" or ").into())
-        } else if self.authorized {
+        } else if self.credentials.is_some() {
             TunnelError::WrongCredentials
         } else {
             TunnelError::NoCredentials
         }
     }
+}
+
+fn basic(Credentials { user, password }: &Credentials) -> Zeroizing<String> {
+    let pair = Zeroizing::new(format!("{user}:{}", password.as_str()));
+    Zeroizing::new(STANDARD.encode(pair.as_bytes()))
 }
 
 /// The names of the ways to authenticate; parameters of one follow it, with
@@ -105,13 +124,6 @@ fn ways(response: &Response) -> Vec<String> {
         }
     }
     ways
-}
-
-/// A peer's words as they can be shown: short, and without control characters.
-fn words(reason: &[u8]) -> Box<str> {
-    let reason = reason.trim_ascii();
-    let cut = &reason[..reason.len().min(WORDS)];
-    cut.escape_ascii().to_string().into()
 }
 
 #[cfg(test)]
@@ -191,6 +203,17 @@ mod tests {
             panic!("a status");
         };
         assert_eq!(words.len(), WORDS);
+    }
+
+    #[test]
+    fn a_proxy_that_repeats_the_password_is_not_quoted() {
+        for words in ["hunter2 is wrong", "not dXM6aHVudGVyMg=="] {
+            let answer = format!("HTTP/1.1 403 {words}\r\n\r\n");
+            let told = outcome("us:hunter2@p", answer.as_bytes()).result;
+            assert_eq!(told, Err(TunnelError::Status(403, "".into())));
+        }
+        let told = outcome("us:@p", b"HTTP/1.1 403 us\r\n\r\n").result;
+        assert_eq!(told, Err(TunnelError::Status(403, "us".into())));
     }
 
     #[test]

@@ -56,6 +56,12 @@ struct Credentials {
     password: Zeroizing<String>,
 }
 
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
 impl Proxy {
     /// Reads `http://user:password@host:port` or `socks5://...`; without a
     /// scheme it is one of HTTP. User and password are percent-encoded. The

@@ -172,16 +172,20 @@ impl fmt::Display for TlsError {
             Self::PlainText => {
                 f.write_str("the peer does not speak TLS on this port: it sent plain text")
             }
-            Self::UnknownIssuer => {
-                f.write_str("the peer's certificate is signed by nobody we trust")
-            }
-            Self::Expired => {
-                f.write_str("the peer's certificate has expired, or our clock is ahead")
-            }
-            Self::NotYetValid => {
-                f.write_str("the peer's certificate is not valid yet, or our clock is behind")
-            }
-            Self::WrongName(why) => f.write_str(why),
+            // Behind these stand the names that Node has for them: what people
+            // search for, and what MB's documents tell of.
+            Self::UnknownIssuer => f.write_str(
+                "the peer's certificate is signed by nobody we trust \
+                 (UNABLE_TO_VERIFY_LEAF_SIGNATURE)",
+            ),
+            Self::Expired => f.write_str(
+                "the peer's certificate has expired, or our clock is ahead (CERT_HAS_EXPIRED)",
+            ),
+            Self::NotYetValid => f.write_str(
+                "the peer's certificate is not valid yet, or our clock is behind \
+                 (CERT_NOT_YET_VALID)",
+            ),
+            Self::WrongName(why) => write!(f, "{why} (ERR_TLS_CERT_ALTNAME_INVALID)"),
             Self::BadCertificate(why) => write!(f, "bad certificate of the peer: {why}"),
             Self::NoCertificate => {
                 f.write_str("the peer showed no certificate, and one is required")

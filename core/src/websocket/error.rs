@@ -23,7 +23,8 @@ pub enum Error {
     Client(ClientError),
     /// No connection to the host.
     Connect {
-        /// Host and port that were tried.
+        /// Host and port that were tried; `the proxy` before them, if it is
+        /// one on the way.
         host: String,
         /// What the network said last.
         fault: Fault,

@@ -1,6 +1,6 @@
 //! The thread that moves a client's bytes.
 
-use std::io::{self, ErrorKind, IoSlice, PipeReader, Read as _};
+use std::io::{self, ErrorKind, IoSlice, PipeReader, PipeWriter, Read as _};
 use std::net::Shutdown;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, PoisonError};
@@ -32,6 +32,8 @@ pub(super) struct Driver {
     /// What threads that dial and ask for tokens found.
     results: (Sender<Found>, Receiver<Found>),
     timeout: Duration,
+    /// Streams that are being opened; without its pipe an attempt ends.
+    dialing: Vec<(LineId, PipeWriter)>,
     lines: Vec<Line>,
     buffer: Vec<u8>,
 }
@@ -73,6 +75,7 @@ impl Driver {
             woken,
             results: mpsc::channel(),
             timeout,
+            dialing: Vec::new(),
             lines: Vec::new(),
             buffer: vec![0; READ],
         }
@@ -124,7 +127,10 @@ impl Driver {
                     });
                     self.write(id);
                 }
-                Output::Close(id) => self.lines.retain(|line| line.id != id),
+                Output::Close(id) => {
+                    self.dialing.retain(|(line, _)| *line != id);
+                    self.lines.retain(|line| line.id != id);
+                }
                 Output::Authorize { channel, socket } => self.prove(channel, socket),
                 // Those the desk keeps.
                 Output::Event(_) => {}
@@ -150,13 +156,18 @@ impl Driver {
         thread.spawn(work).map(drop)
     }
 
-    fn dial(&self, place: Dial) {
+    fn dial(&mut self, place: Dial) {
         let until = Instant::now() + self.timeout;
         let Dial { host, port, .. } = &place;
         log::info!(target: TARGET, "Connecting to {host}:{port}");
         let line = place.line;
-        let work = move || Found::Stream(line, dial(&place.host, place.port, until));
-        if let Err(error) = self.apart(work) {
+        let begun = io::pipe().and_then(|(stop, wanted)| {
+            let dial = move || dial(&place.host, place.port, until, Some(&stop));
+            self.apart(move || Found::Stream(line, dial()))?;
+            self.dialing.push((line, wanted));
+            Ok(())
+        });
+        if let Err(error) = begun {
             let found = Found::Stream(line, Err(Fault::from(error)));
             let _ = self.results.0.send(found);
         }
@@ -202,6 +213,7 @@ impl Driver {
                     client.handle_authorized(now, &channel, &socket, proof.as_ref());
                 }
                 Found::Stream(id, Ok(stream)) => {
+                    self.dialing.retain(|(line, _)| *line != id);
                     // One that was given up meanwhile is dropped.
                     if inner.desk.client.handle_dialed(now, id) {
                         self.lines.push(Line {
@@ -214,7 +226,10 @@ impl Driver {
                         });
                     }
                 }
-                Found::Stream(id, Err(fault)) => inner.desk.handle_dial_failed(now, id, fault),
+                Found::Stream(id, Err(fault)) => {
+                    self.dialing.retain(|(line, _)| *line != id);
+                    inner.desk.handle_dial_failed(now, id, fault);
+                }
             }
             drop(inner);
             self.obey();

@@ -33,7 +33,8 @@ pub(super) struct Course {
     /// it ever says such a thing.
     pub(super) awaited: BTreeSet<Utf8Bytes>,
     pub(super) confirms: bool,
-    /// What the protocol said and the limit holds back; goes before the queue.
+    /// What the protocol said and cannot go yet, for want of room or because of
+    /// the limit; goes before the queue.
     pub(super) held: VecDeque<Message>,
 }
 

@@ -508,13 +508,15 @@ impl Client {
         let ping = if self.suspended { Tick::MAX } else { self.ping };
         let request = self.deadlines.first().map_or(Tick::MAX, |(due, _)| *due);
         let held = |course: &Course| !course.held.is_empty();
+        // What waits for room goes when there is some, which needs no deadline.
+        let limited = self.allowed > self.clock;
         let queue = if held(&self.course) || self.next.as_ref().is_some_and(held) {
-            self.allowed
+            if limited { self.allowed } else { Tick::MAX }
         } else if self.queue.is_empty() || self.state != State::Authenticated {
             Tick::MAX
         } else if self.batch < Tick::MAX {
             self.batch.max(self.allowed)
-        } else if self.allowed > self.clock {
+        } else if limited {
             self.allowed
         } else {
             Tick::MAX
