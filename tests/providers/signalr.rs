@@ -26,7 +26,7 @@ fn library() -> Case {
     Case {
         path: "/hub?negotiateVersion=1",
         auth: Auth::query(),
-        config: |config| {
+        options: |config| {
             config.ping = Some(Ping {
                 interval: Duration::from_millis(100),
                 ..Ping::default()
