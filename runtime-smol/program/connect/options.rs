@@ -100,8 +100,7 @@ pub(super) struct Options {
     #[arg(long, value_name = "NUMBER", requires = "protocol")]
     max_attempts: Option<u32>,
     /// Wait about so long before the first attempt to come back; each further
-    /// wait is twice as long, up to 30 s [default: the provider's waits; 1 with
-    /// --max-attempts]
+    /// wait is twice as long, up to 30 s [default: the provider's waits]
     #[arg(
         long,
         value_name = "SECONDS",
