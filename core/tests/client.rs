@@ -36,6 +36,25 @@ fn a_client_passes_through_its_states() {
     assert!(world.dial.is_none(), "disconnect() ends it for good");
 }
 
+/// Servers that have to wake up first take more than the 5 s they have for us.
+#[test]
+fn an_attempt_has_all_of_its_time() {
+    let mut world = World::new(config());
+    world.client.connect(world.now);
+    world.run();
+    let dial = world.dial.take().expect("a dial");
+    world.client.handle_dialed(world.now, dial.line);
+    world.pass(seconds(29));
+    assert_eq!(world.client.state(), State::Connecting);
+    world.pass(seconds(1));
+    assert!(
+        world
+            .events
+            .iter()
+            .any(|event| matches!(event, Event::Ended(Ending::TimedOut, Verdict::Backoff)))
+    );
+}
+
 /// PO-28 to PO-31.
 #[test]
 fn a_token_goes_where_it_should() {
@@ -358,6 +377,42 @@ fn nothing_is_dropped_that_can_go_at_once() {
     say(&mut world, 1_001);
     let stats = world.client.stats();
     assert_eq!((stats.dropped, stats.queued), (1, 1));
+}
+
+/// A connection that is slow to take what is said loses none of it.
+#[test]
+fn what_finds_no_room_on_the_connection_waits_for_it() {
+    let mut config = config();
+    config.websocket = std::sync::Arc::new(smartsocket_core::Config {
+        max_queued_bytes: 100,
+        ..Default::default()
+    });
+    let mut world = World::open(config);
+    let now = world.now;
+    let words = ["a", "b", "c"].map(|word| word.repeat(80));
+    for word in &words {
+        let text = Message::text(word.clone());
+        world.client.send(now, text, Priority::Normal);
+    }
+    // There is room for no more, and nothing to do about it but to wait.
+    let mut transmits = 0;
+    while let Some(output) = world.client.poll_output() {
+        assert!(matches!(output, Output::Transmit(_)), "{output:?}");
+        transmits += 1;
+    }
+    assert_eq!(transmits, 1);
+    assert!(world.client.next_timeout() > Some(now));
+    let (line, server) = world.server.as_mut().expect("a server");
+    let line = *line;
+    while world.client.unsent(line).next().is_some() {
+        let unsent = world.client.unsent(line);
+        let mut bytes: Vec<u8> = unsent.flat_map(|bytes| bytes.to_vec()).collect();
+        world.client.transmitted(now, line, bytes.len());
+        server.handle_bytes(now, &mut bytes);
+    }
+    world.run();
+    assert_eq!(world.received, words);
+    assert_eq!(world.client.stats().dropped, 0);
 }
 
 /// PO-46, PO-74 and wire.md §4.2.

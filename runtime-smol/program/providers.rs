@@ -132,7 +132,7 @@ static ALL: [About; 13] = [
         auth: Method::None,
         authentication: "the key is in the URL's path; the token is the application's secret, \
                          which proves that private channels are ours",
-        channels: "channels; private-... need the secret",
+        channels: "channels; private-... need the secret, presence-... --member as well",
         events: "client-... on private channels",
         line: Line::Data("client-message"),
         lines: "the data of an event 'client-message', or of --event",

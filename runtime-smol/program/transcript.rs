@@ -291,10 +291,10 @@ impl Transcript {
     }
 
     /// Here are more secrets.
-    pub(crate) fn hide(&mut self, secrets: Vec<String>) {
+    pub(crate) fn hide(&mut self, secrets: &[String]) {
         for secret in secrets {
-            if !self.secrets.contains(&secret) {
-                self.secrets.push(secret);
+            if !self.secrets.contains(secret) {
+                self.secrets.push(secret.clone());
             }
         }
     }

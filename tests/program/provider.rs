@@ -7,6 +7,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use serde_json::{Value, json};
+use smartsocket_smol::client::pusher_proof;
 use smartsocket_smol::{CloseCode, Message, Stopper, WebSocket, block_on};
 
 use crate::support::{Directory, Ended, PATIENCE, Program, Server, Signal, command, run};
@@ -353,6 +354,42 @@ fn read_head(stream: &mut TcpStream) -> String {
 }
 
 #[test]
+fn pusher_proves_that_channels_are_ours() {
+    let server = Scripted::start(async |mut socket| {
+        let hello = json!({ "socket_id": "1.2", "activity_timeout": 120 }).to_string();
+        let hello = json!({ "event": "pusher:connection_established", "data": hello });
+        socket.send(hello.to_string()).await.unwrap();
+        while let Some(Ok(Message::Text(said))) = socket.recv().await {
+            let said: Value = serde_json::from_str(&said).unwrap();
+            if said["event"] == "pusher:subscribe" {
+                let channel = said["data"]["channel"].as_str().unwrap();
+                let member = said["data"]["channel_data"].as_str();
+                let proof = pusher_proof("key", "the-secret", "1.2", channel, member);
+                let proof: Value = serde_json::from_str(proof.as_str()).unwrap();
+                assert_eq!(proof["auth"], said["data"]["auth"]);
+                let event = "pusher_internal:subscription_succeeded";
+                let answer = json!({ "event": event, "channel": channel, "data": "{}" });
+                socket.send(answer.to_string()).await.unwrap();
+            } else {
+                let heard = json!({ "event": "heard", "channel": said["channel"], "data": said });
+                socket.send(heard.to_string()).await.unwrap();
+            }
+        }
+    });
+    let url = format!("ws://{}/app/key?x=1", server.place);
+    let mut client = command(&["connect", "--provider", "pusher", &url]);
+    client.args(["--subscribe", "private-a", "--subscribe", "presence-b"]);
+    client.args(["--member", r#"{"user_id":"7"}"#]);
+    let mut client = Program::spawn(client.env("SMARTSOCKET_TOKEN", "the-secret"));
+    client.note("* subscribed to presence-b");
+    client.write(b"[1]\n");
+    let heard = client.line();
+    let said = r#"private-a: heard {"channel":"private-a","data":[1],"event":"client-message"}"#;
+    assert_eq!(heard, said);
+    assert_eq!(client.end().code, Some(0));
+}
+
+#[test]
 fn a_refused_token_is_tried_once_and_another_one_too() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let place = listener.local_addr().unwrap().to_string();
@@ -563,7 +600,15 @@ fn what_cannot_be_is_wrong_usage() {
             "echo has no requests",
         ),
         (&["--provider", "custom", "h", "--request"], "needs --event"),
+        (
+            &["--provider", "custom", "h", "--channel", "x"],
+            "needs --event",
+        ),
         (&["--provider", "echo", "h", "--ack", "{"], "expected JSON"),
+        (
+            &["--provider", "echo", "h", "--member", "{}"],
+            "--provider pusher",
+        ),
         (
             &["--provider", "echo", "ftp://canary/"],
             "does not start with ws://",

@@ -10,6 +10,7 @@
 
 mod ably;
 mod action_cable;
+mod certificates;
 mod graphql;
 mod ours;
 mod phoenix;

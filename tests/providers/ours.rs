@@ -19,7 +19,7 @@ const KEY: &str = "q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA=";
 const OTHER: &str = "EjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJCrze8=";
 
 fn client(runtime: Runtime, provider: Provider, server: &Server, path: &str) -> Client {
-    let mut config = ClientConfig::new(server.url("ws", path));
+    let mut config = ClientConfig::new(server.url(path));
     config.reconnect = Some(backoff());
     Client::new(runtime, provider, config)
 }
@@ -128,7 +128,7 @@ fn wrong_keys(runtime: Runtime) {
 /// The server of Ignis that the program is: who says the token is in.
 fn ignis(runtime: Runtime) {
     let server = Server::ours(&[]);
-    let mut config = ClientConfig::new(server.url("ws", "/ws"));
+    let mut config = ClientConfig::new(server.url("/ws"));
     config.reconnect = Some(backoff());
     config.token = Some(Secret::from("dev"));
     config.auth = Auth::FirstMessage {
@@ -193,7 +193,7 @@ fn mb(runtime: Runtime) {
 /// Its messages have types, as those of Protocol OS.
 fn rnode(runtime: Runtime) {
     let server = Server::ours(&[]);
-    let mut config = ClientConfig::new(server.url("ws", "/rnode?clientId=ann"));
+    let mut config = ClientConfig::new(server.url("/rnode?clientId=ann"));
     config.reconnect = Some(backoff());
     config.ping = Some(Ping {
         interval: std::time::Duration::from_millis(100),

@@ -5,7 +5,5 @@
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 export TEST_BIN=${TEST_BIN:-$("$here/../build.sh" program)}
-export TEST_CERTS=$here/../.cache/providers-certs
-"$here/../interop/certs.sh" "$TEST_CERTS"
 # Most of it is waiting.
 exec cargo test --locked -p smartsocket-tests --features foreign --test providers -- --test-threads 8

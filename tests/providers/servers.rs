@@ -23,6 +23,8 @@ fn scripts() -> PathBuf {
 #[derive(Clone, Debug)]
 enum What {
     Script(&'static str),
+    /// The same behind TLS, with this chain and key in PEM.
+    Secure(&'static str, String, String),
     /// `smartsocket serve`, with these options.
     Ours(Vec<String>),
 }
@@ -32,8 +34,15 @@ impl What {
         let port = port.to_string();
         let mut command = match self {
             Self::Script(name) => {
+                let ruby = name.ends_with(".rb");
+                let mut command = Command::new(if ruby { "ruby" } else { "node" });
+                command.arg(scripts().join(name)).args(["serve", &port]);
+                command
+            }
+            Self::Secure(name, chain, key) => {
                 let mut command = Command::new("node");
                 command.arg(scripts().join(name)).args(["serve", &port]);
+                command.env("TLS_CHAIN", chain).env("TLS_KEY", key);
                 command
             }
             Self::Ours(options) => {
@@ -66,6 +75,11 @@ impl Server {
     /// One of the scripts, on a free port.
     pub(crate) fn start(script: &'static str) -> Self {
         Self::on(What::Script(script), 0)
+    }
+
+    /// One of the scripts with TLS; chain and key are in PEM.
+    pub(crate) fn secure(script: &'static str, (chain, key): (String, String)) -> Self {
+        Self::on(What::Secure(script, chain, key), 0)
     }
 
     /// The project's own, on a free port.
@@ -116,8 +130,8 @@ impl Server {
         self.is_content();
     }
 
-    pub(crate) fn url(&self, scheme: &str, path: &str) -> String {
-        format!("{scheme}://127.0.0.1:{}{path}", self.port)
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("ws://127.0.0.1:{}{path}", self.port)
     }
 
     /// Tells it something, a line.

@@ -8,6 +8,7 @@
 
 mod application;
 mod chance;
+mod clients;
 mod ending;
 mod model;
 mod oracles;
@@ -54,47 +55,66 @@ fn number(name: &str) -> Option<u64> {
     )
 }
 
-#[test]
-fn every_seed_holds() {
+/// Runs a seed that is asked for, or all from zero on, and gives what they came
+/// to.
+fn every<T: Send>(test: &str, run: impl Fn(u64) -> T + Sync) -> Vec<T> {
     if let Some(seed) = number("SIM_SEED") {
-        run(seed);
-        return;
+        return vec![run(seed)];
     }
     let seeds = number("SIM_SEEDS").unwrap_or(100);
-    let begin = Instant::now();
     let next = AtomicU64::new(0);
-    let lived = std::thread::scope(|scope| {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let work = || {
-            let mut lived = 0;
-            loop {
-                let seed = next.fetch_add(1, Ordering::Relaxed);
-                if seed >= seeds {
-                    return lived;
-                }
-                let Ok(outcome) = catch_unwind(AssertUnwindSafe(|| run(seed))) else {
-                    next.store(seeds, Ordering::Relaxed);
-                    panic!(
-                        "seed {seed} fails; again: \
-                         SIM_SEED={seed} cargo test -p smartsocket-tests --test sim"
-                    );
-                };
-                lived += outcome.lived;
+    let work = || {
+        let mut outcomes = Vec::new();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds {
+                return outcomes;
             }
-        };
+            let Ok(outcome) = catch_unwind(AssertUnwindSafe(|| run(seed))) else {
+                next.store(seeds, Ordering::Relaxed);
+                panic!(
+                    "seed {seed} fails; again: \
+                     SIM_SEED={seed} cargo test -p smartsocket-tests --test sim {test}"
+                );
+            };
+            outcomes.push(outcome);
+        }
+    };
+    std::thread::scope(|scope| {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        workers
-            .into_iter()
-            .map(|worker| worker.join())
-            .collect::<Vec<_>>()
-    });
-    let lived: u128 = lived
-        .into_iter()
-        .map(|lived| lived.expect("a seed failed"))
-        .sum();
+        let ended: Vec<_> = workers.into_iter().map(|worker| worker.join()).collect();
+        let ended = ended.into_iter();
+        ended.flat_map(|all| all.expect("a seed failed")).collect()
+    })
+}
+
+#[test]
+fn every_seed_holds() {
+    let begin = Instant::now();
+    let outcomes = every("every_seed_holds", run);
+    let lived: u128 = outcomes.iter().map(|outcome| outcome.lived).sum();
     println!(
-        "{seeds} seeds, {} hours of connections in {:.1} s",
+        "{} seeds, {} hours of connections in {:.1} s",
+        outcomes.len(),
         lived / 3_600_000_000,
+        begin.elapsed().as_secs_f64()
+    );
+}
+
+/// Clients that stay connected, against a host that does not.
+#[test]
+fn every_client_holds() {
+    let begin = Instant::now();
+    let outcomes = every("every_client_holds", clients::run);
+    let sum = |of: fn(&clients::Outcome) -> usize| outcomes.iter().map(of).sum::<usize>();
+    println!(
+        "{} seeds: {} connections, {} messages out, {} seen, {} dropped, in {:.1} s",
+        outcomes.len(),
+        sum(|outcome| outcome.arrivals),
+        sum(|outcome| outcome.said),
+        sum(|outcome| outcome.seen),
+        sum(|outcome| outcome.dropped),
         begin.elapsed().as_secs_f64()
     );
 }
@@ -103,5 +123,7 @@ fn every_seed_holds() {
 fn a_seed_decides_everything() {
     for seed in 0..20 {
         assert_eq!(run(seed).trace, run(seed).trace, "seed {seed}");
+        let client = || clients::run(seed).trace;
+        assert_eq!(client(), client(), "seed {seed} of the clients");
     }
 }

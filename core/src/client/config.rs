@@ -155,7 +155,8 @@ pub struct ClientConfig {
     /// Sent with the request.
     pub headers: Vec<(String, Secret)>,
     /// From the start of an attempt to `authenticated`, token hook included.
-    /// Default 30 s.
+    /// Default 30 s. The default of [`Config::handshake_timeout`] does not cut
+    /// it short; another one does.
     pub connect_timeout: Duration,
     /// How to come back; `None` stays away (PO-11).
     pub reconnect: Option<Backoff>,

@@ -202,6 +202,23 @@ fn events_of_clients_wait_until_they_are_members() {
     );
 }
 
+/// What the old connection waited for is no matter of the next one.
+#[test]
+fn an_attempt_is_not_asked_for_a_pong() {
+    let mut world = open(config());
+    world.pass(Duration::from_secs(117));
+    world.drop_line();
+    world.pass(Duration::from_secs(1));
+    let dial = world.dial.take().expect("a dial");
+    world.client.handle_dialed(world.now, dial.line);
+    world.run();
+    world.events.clear();
+    // The server takes its time to answer the upgrade.
+    world.pass(Duration::from_secs(4));
+    assert!(world.events.is_empty(), "{:?}", world.events);
+    assert_eq!(world.client.stats().dropped, 0);
+}
+
 #[test]
 fn clients_may_send_few_things() {
     let mut world = open(config());

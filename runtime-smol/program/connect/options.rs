@@ -48,7 +48,8 @@ pub(super) struct Options {
     /// The first message; {{token}} stands for the token
     #[arg(long, value_name = "TEXT", requires = "auth")]
     auth_template: Option<String>,
-    /// What says who we are: a token, API key or secret. Others on this machine
+    /// What says who we are: a token, API key or secret, which is not shown if
+    /// it has 7 characters or more. Others on this machine
     /// see it in the list of processes: --token-file, or the environment
     /// variable SMARTSOCKET_TOKEN, keeps it from them
     #[arg(long, value_name = "TOKEN", requires = "protocol", value_parser = secret)]
@@ -66,7 +67,7 @@ pub(super) struct Options {
     pub(super) subscribe: Vec<String>,
     /// Send to this channel [default: the first of --subscribe]
     #[arg(long, value_name = "CHANNEL", requires = "protocol")]
-    channel: Option<String>,
+    pub(super) channel: Option<String>,
     /// Send as this event [default: as `smartsocket providers NAME` tells]
     #[arg(long, value_name = "EVENT", requires = "protocol")]
     pub(super) event: Option<String>,
@@ -82,6 +83,9 @@ pub(super) struct Options {
         value_parser = data
     )]
     pub(super) ack: Json,
+    /// Who we are in presence channels of pusher, such as {"user_id":"7"}
+    #[arg(long, value_name = "JSON", requires = "protocol", value_parser = data)]
+    pub(super) member: Option<Json>,
     /// The namespace, for socketio and smartsocket
     #[arg(long, value_name = "NAME", requires = "protocol")]
     namespace: Option<String>,
@@ -92,11 +96,12 @@ pub(super) struct Options {
     #[arg(long, requires = "protocol", conflicts_with_all = ["max_attempts", "reconnect_delay"])]
     no_reconnect: bool,
     /// Give up after so many attempts in a row; 0 never does [default: the
-    /// provider's]
+    /// provider's, with its waits]
     #[arg(long, value_name = "NUMBER", requires = "protocol")]
     max_attempts: Option<u32>,
     /// Wait about so long before the first attempt to come back; each further
-    /// wait is twice as long, up to 30 s [default: the provider's]
+    /// wait is twice as long, up to 30 s [default: the provider's waits; 1 with
+    /// --max-attempts]
     #[arg(
         long,
         value_name = "SECONDS",
@@ -170,6 +175,9 @@ impl Plan {
         options.authenticate(about, token, &mut provider, &mut config)?;
         options.encrypt(&mut provider)?;
         let namespace = options.namespaced(about, &mut provider)?;
+        if options.member.is_some() && !matches!(provider, Provider::Pusher) {
+            return Err(Failure::usage("--member goes with --provider pusher"));
+        }
         options.come_back(&mut config);
 
         let url =
@@ -194,7 +202,7 @@ impl Plan {
             ping(&mut config, &provider, interval);
         }
 
-        let mut secrets = connect.target.secrets();
+        let mut secrets = Vec::new();
         if let Some(token) = &config.token {
             secrets.extend(shapes(token.reveal()));
         }

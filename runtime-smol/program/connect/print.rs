@@ -57,7 +57,7 @@ impl Print {
     }
 
     /// Here is more that nobody is to see.
-    pub(super) fn hide(&mut self, secrets: Vec<String>) {
+    pub(super) fn hide(&mut self, secrets: &[String]) {
         self.transcript.hide(secrets);
     }
 

@@ -2,7 +2,7 @@
 //! shown, until one side has had enough.
 
 use std::cell::{Cell, RefCell};
-use std::future::{pending, poll_fn};
+use std::future::{pending, poll_fn, ready};
 use std::io::{self, IsTerminal as _};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,8 +14,8 @@ use async_signal::{Signal, Signals};
 use futures_lite::future::poll_once;
 use futures_lite::{FutureExt as _, StreamExt as _};
 use smartsocket_smol::client::{
-    AckTicket, Client, ClientConfig, ClientStats, ConfigError, Driver, Event, Priority, State,
-    Subscription, Verdict,
+    AckTicket, Client, ClientConfig, ClientStats, ConfigError, Driver, Event, Priority, Provider,
+    State, Subscription, Verdict, pusher_proof,
 };
 use smartsocket_smol::{Json, Message, block_on};
 
@@ -51,24 +51,25 @@ enum News {
 
 /// Connects and stays so until one side has had enough.
 pub(super) fn run(options: &Connect) -> Result<u8, Failure> {
-    let plan = Plan::new(options)?;
+    let secrets = options.target.secrets();
+    let mut transcript = Transcript::new(options.format(), options.verbose, secrets);
+    let planned = Plan::new(options).and_then(|plan| {
+        plan.check_lines(options)?;
+        Ok((options.target.way(plan.url.clone())?, plan))
+    });
+    let (way, plan) = planned.inspect_err(|failure| transcript.failed(failure))?;
     if options.options.check {
         let name = plan.about.name;
         print(&format!("the form is well: {name} at {}\n", plan.url))?;
         return Ok(0);
     }
-    let transcript = Transcript::new(options.format(), options.verbose, plan.secrets.clone());
-    let print = Print::new(transcript, options.target.way(plan.url.clone())?);
-    let print = Shown(Arc::new(Mutex::new(print)));
+    transcript.hide(&plan.secrets);
+    let print = Shown(Arc::new(Mutex::new(Print::new(transcript, way))));
     let done = block_on(talk(options, plan, &print));
-    if let Err(failure) = &done {
-        print.lock().failed(failure);
-    }
-    done
+    done.inspect_err(|failure| print.lock().failed(failure))
 }
 
 async fn talk(options: &Connect, plan: Plan, print: &Shown) -> Result<u8, Failure> {
-    plan.check_lines(options)?;
     let mut signals = input::signals([Signal::Int, Signal::Term, Signal::Usr1])?;
     let place = plan.url.authority_with_port();
     let (about, channel, channels) = (plan.about, plan.channel.clone(), plan.channels.clone());
@@ -120,6 +121,12 @@ impl Plan {
     /// Whether lines can be sent at all in the way that is asked for.
     fn check_lines(&self, options: &Connect) -> Result<(), Failure> {
         let (name, lines) = (self.about.name, self.about.line);
+        let by_name = options.options.event.is_some() || matches!(lines, Line::Data(_));
+        if options.options.channel.is_some() && !by_name {
+            return Err(Failure::usage(format!(
+                "--channel with {name} needs --event"
+            )));
+        }
         if !options.options.request {
             return Ok(());
         }
@@ -144,7 +151,8 @@ impl Plan {
     ) -> Result<(Client, Driver, Option<TokenFile>), Failure> {
         let url = self.config.url.clone();
         // What comes is heard as it comes, so nothing is kept for later.
-        let mut builder = Client::builder(self.provider, url).buffer(1);
+        let provider = self.provider;
+        let mut builder = Client::builder(provider.clone(), url).buffer(1);
         let path = options.options.token_file.as_ref();
         let file = path.filter(|_| self.config.token.is_some());
         let file = file.map(|path| TokenFile::new(path.clone(), print));
@@ -152,6 +160,20 @@ impl Plan {
             builder = builder.token_hook(move || {
                 let token = file.next();
                 async move { token }
+            });
+        }
+        if let (Provider::Pusher, Some(secret)) = (&provider, self.config.token.clone())
+            && let Some(member) = options.options.member.clone()
+        {
+            // The last part of the path is the application's key.
+            let path = self.url.path_and_query();
+            let path = path.split('?').next().unwrap_or_default();
+            let key = path.trim_end_matches('/').rsplit('/').next();
+            let key = key.unwrap_or_default().to_owned();
+            builder = builder.proof_hook(move |channel, socket| {
+                let data = Some(member.as_str());
+                let proof = pusher_proof(&key, secret.reveal(), socket, channel, data);
+                ready(Some(proof))
             });
         }
         let mine = self.config;

@@ -37,7 +37,7 @@ impl TokenFile {
     pub(super) fn next(&self) -> Option<String> {
         let token = self.read()?;
         let text = token.reveal().to_owned();
-        self.print.lock().hide(shapes(&text));
+        self.print.lock().hide(&shapes(&text));
         *self.given.lock().unwrap_or_else(PoisonError::into_inner) = Some(token);
         Some(text)
     }

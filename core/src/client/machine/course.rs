@@ -22,6 +22,9 @@ pub(super) struct Course {
     pub(super) phase: Phase,
     /// When it must be in.
     pub(super) deadline: Tick,
+    /// Its WebSocket is open. Before that, times that the protocol waits for
+    /// are those of the connection before.
+    pub(super) open: bool,
     /// It is.
     pub(super) ready: bool,
     /// What the application waits for has come by it.
@@ -30,7 +33,8 @@ pub(super) struct Course {
     /// it ever says such a thing.
     pub(super) awaited: BTreeSet<Utf8Bytes>,
     pub(super) confirms: bool,
-    /// What the protocol said and the limit holds back; goes before the queue.
+    /// What the protocol said and cannot go yet, for want of room or because of
+    /// the limit; goes before the queue.
     pub(super) held: VecDeque<Message>,
 }
 
@@ -40,6 +44,7 @@ impl Course {
             protocol,
             phase: Phase::Idle,
             deadline: Tick::MAX,
+            open: false,
             ready: false,
             heard: false,
             awaited: BTreeSet::new(),
@@ -64,8 +69,11 @@ impl Course {
     }
 
     pub(super) fn next_timeout(&self) -> Tick {
-        let protocol = self.line().map(|_| self.protocol.next_timeout());
-        self.deadline.min(protocol.unwrap_or(Tick::MAX))
+        if self.open {
+            self.deadline.min(self.protocol.next_timeout())
+        } else {
+            self.deadline
+        }
     }
 }
 
@@ -289,6 +297,7 @@ impl Client {
         match event {
             Inner::Open(opened) => {
                 self.enter(State::Connected);
+                self.course.open = true;
                 let subprotocol = opened.agreed.subprotocol;
                 self.with_protocol(|protocol, cx| protocol.opened(cx, subprotocol.as_deref()));
                 if self.state == State::Connected && !self.course.ready {
@@ -414,6 +423,7 @@ impl Client {
     pub(super) fn reset(&mut self) {
         self.course.phase = Phase::Idle;
         self.course.deadline = Tick::MAX;
+        self.course.open = false;
         self.course.ready = false;
         self.course.heard = false;
         self.course.awaited.clear();

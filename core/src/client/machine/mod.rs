@@ -5,6 +5,7 @@ mod course;
 mod say;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
@@ -18,7 +19,7 @@ use crate::json::Json;
 use crate::limit::Limiter;
 use crate::message::{Message, Utf8Bytes};
 use crate::time::Tick;
-use crate::websocket::Fill;
+use crate::websocket::{Config, Fill};
 
 use super::config::{ClientConfig, Secret};
 use super::protocol::{Attempt, Saying};
@@ -101,6 +102,11 @@ impl Client {
     ) -> Result<Self, ConfigError> {
         let mut protocol = provider.clone().protocol();
         protocol.prepare(&mut config);
+        // A whole attempt has its time; so long the server may take its own.
+        let usual = Config::default().handshake_timeout;
+        if config.websocket.handshake_timeout == usual {
+            Arc::make_mut(&mut config.websocket).handshake_timeout = None;
+        }
         let mut client = Self {
             provider,
             course: Course::new(protocol),
@@ -502,13 +508,15 @@ impl Client {
         let ping = if self.suspended { Tick::MAX } else { self.ping };
         let request = self.deadlines.first().map_or(Tick::MAX, |(due, _)| *due);
         let held = |course: &Course| !course.held.is_empty();
+        // What waits for room goes when there is some, which needs no deadline.
+        let limited = self.allowed > self.clock;
         let queue = if held(&self.course) || self.next.as_ref().is_some_and(held) {
-            self.allowed
+            if limited { self.allowed } else { Tick::MAX }
         } else if self.queue.is_empty() || self.state != State::Authenticated {
             Tick::MAX
         } else if self.batch < Tick::MAX {
             self.batch.max(self.allowed)
-        } else if self.allowed > self.clock {
+        } else if limited {
             self.allowed
         } else {
             Tick::MAX

@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use crate::error::Refused;
 use crate::json::Json;
 use crate::message::Message;
 use crate::time::Tick;
@@ -12,6 +13,9 @@ use super::super::queue::Priority;
 use super::super::verdict::Ending;
 use super::super::{Event, Incoming, Output, RequestError, RequestId, State, SubscriptionId};
 use super::{Client, LONGEST_HINT, Phase};
+
+/// Messages of the protocol that wait for room or for the limit.
+const MOST_HELD: usize = 1_000;
 
 #[derive(Debug)]
 pub(super) struct Waiting {
@@ -57,10 +61,9 @@ impl Client {
         let now = self.clock;
         match act {
             Act::Send(message) => {
-                if self.course.held.is_empty() && self.allowance() {
-                    self.transmit(message);
-                } else if self.course.held.len() < self.config.queue.max_messages {
+                if self.course.held.len() < MOST_HELD {
                     self.course.held.push_back(message);
+                    self.flush_held();
                 } else {
                     self.lost(1);
                 }
@@ -116,11 +119,10 @@ impl Client {
         }
     }
 
-    pub(super) fn transmit(&mut self, message: Message) {
+    /// Gives it back where there is no room for it now.
+    fn transmit(&mut self, message: Message) -> Option<Message> {
         let now = self.clock;
-        let Some(line) = self.current() else {
-            return;
-        };
+        let line = self.current()?;
         let len = message.len();
         match line.ws.send(now, message) {
             Ok(()) => {
@@ -130,9 +132,11 @@ impl Client {
                 }
                 self.stats.messages_sent += 1;
                 self.stats.bytes_sent += len as u64;
+                None
             }
+            Err(error) if error.refused == Refused::Full => Some(error.message),
             // It is closing: nothing reaches the peer any more.
-            Err(_) => self.lost(1),
+            Err(_) => None,
         }
     }
 
@@ -228,8 +232,12 @@ impl Client {
 
     pub(super) fn flush_held(&mut self) {
         while !self.course.held.is_empty() && self.allowance() {
-            if let Some(message) = self.course.held.pop_front() {
-                self.transmit(message);
+            let Some(message) = self.course.held.pop_front() else {
+                break;
+            };
+            if let Some(message) = self.transmit(message) {
+                self.course.held.push_front(message);
+                break;
             }
         }
     }
