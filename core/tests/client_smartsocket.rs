@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use common::world::{WALL, World};
 use smartsocket_core::client::{
-    ClientConfig, Ending, Event, LineId, Output, Payload, Provider, Secret, SmartSocket, State,
-    Verdict,
+    Ending, Event, LineId, Output, Payload, Provider, Secret, SmartSocket, State, Verdict,
 };
 use smartsocket_core::crypt::{Exchange, Key, Offer};
 use smartsocket_core::hub::{Auth, ConnId, Encryption, Interest, Publication, Route, Step, Target};
@@ -43,8 +42,8 @@ fn options() -> SmartSocket {
 
 impl Pair {
     fn new(route: Route, options: SmartSocket) -> Self {
-        let config = ClientConfig::new("ws://localhost:3000");
         let provider = Provider::SmartSocket(Box::new(options));
+        let config = provider.config("ws://localhost:3000");
         let seed = Seed::new([5; 32]);
         let mut pair = Self {
             world: World::new(vec![route]),
@@ -165,19 +164,34 @@ fn talks(route: Route, options: SmartSocket) {
         .request(now, None, "save", Some(json(r#"{"n":1}"#)), None);
     pair.client
         .publish(now, None, "note", Some(json(&long)), Default::default());
+    // Data that are no object keep their shape.
+    let texts: Vec<_> = [json(r#""text""#), json("[1]"), json("null")]
+        .into_iter()
+        .map(|data| {
+            (
+                data.clone(),
+                pair.client.request(now, None, "echo", Some(data), None),
+            )
+        })
+        .collect();
     pair.run();
     let mut names = Vec::new();
     // A turn waits for the one before it.
-    for _ in 0..2 {
+    for _ in 0..5 {
         for mut turn in std::mem::take(&mut pair.world.turns) {
             let Step::Event(event) = &mut turn.step else {
                 panic!("{turn:?}")
             };
-            names.push((event.name.to_string(), event.data.clone().unwrap()));
+            if event.name != "echo" {
+                names.push((event.name.to_string(), event.data.clone().unwrap()));
+            }
             if let Some(ack) = event.ack.take() {
-                pair.world
-                    .hub
-                    .acknowledge(now, ack, &json(r#"{"saved":true}"#));
+                let saved = json(r#"{"saved":true}"#);
+                let answer = match (&*event.name, &event.data) {
+                    ("echo", Some(data)) => data.clone(),
+                    _ => saved,
+                };
+                pair.world.hub.acknowledge(now, ack, &answer);
             }
             pair.world.hub.decide(now, turn.allow());
             pair.world.drain();
@@ -191,11 +205,16 @@ fn talks(route: Route, options: SmartSocket) {
             ("note".to_owned(), json(&long)),
         ]
     );
-    let answer = pair.events.iter().find_map(|event| match event {
-        Event::Answered(of, answer) if *of == id => Some(answer.clone()),
-        _ => None,
-    });
-    assert_eq!(answer, Some(Ok(json(r#"{"saved":true}"#))));
+    let answer = |id| {
+        pair.events.iter().find_map(|event| match event {
+            Event::Answered(of, answer) if *of == id => Some(answer.clone()),
+            _ => None,
+        })
+    };
+    assert_eq!(answer(id), Some(Ok(json(r#"{"saved":true}"#))));
+    for (data, id) in texts {
+        assert_eq!(answer(id), Some(Ok(data)));
+    }
     // The other way: to all of the namespace, and asking for an answer.
     let to = Target::Namespace("/chat".into());
     let event = Publication::new(to, "news", Some(json(&long)));

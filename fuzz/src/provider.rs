@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use smartsocket_core::client::{ClientConfig, Event, LineId, Output, Priority, Provider, Secret};
+use smartsocket_core::client::{Event, LineId, Output, Priority, Provider, Secret};
 use smartsocket_core::websocket::{self, WebSocket};
 use smartsocket_core::{Client, CloseCode, Config, Json, Message, Seed, Tick};
 use stats_alloc::Region;
@@ -89,7 +89,7 @@ struct World {
 impl World {
     fn new(provider: Provider) -> Self {
         let now = Tick::ZERO;
-        let mut config = ClientConfig::new("ws://example.com/a/b");
+        let mut config = provider.config("ws://example.com/a/b");
         config.token = Some(Secret::from("SECRET"));
         // Full after the first rounds: what waits is no leak.
         config.queue.max_messages = 2;

@@ -4,7 +4,6 @@
 use std::fmt::Write as _;
 
 use serde::Serialize;
-use smartsocket_smol::Json;
 use smartsocket_smol::client::Provider;
 use smartsocket_smol::client::form::{self, Field, Kind};
 
@@ -92,7 +91,7 @@ static ALL: [About; 13] = [
                    application",
         events: "any name",
         line: Line::Data("message"),
-        lines: "the data of an event 'message', or of --event; with --request, an object",
+        lines: "the data of an event 'message', or of --event",
         requests: true,
         example: "smartsocket connect --provider smartsocket ws://127.0.0.1:3000 --namespace /chat \
                   --event echo --request",
@@ -271,18 +270,8 @@ impl About {
     }
 
     /// Why an event cannot be sent, as far as it can be told beforehand.
-    pub(crate) fn refusal(
-        &self,
-        channel: Option<&str>,
-        event: &str,
-        question: Option<&Json>,
-    ) -> Option<String> {
+    pub(crate) fn refusal(&self, channel: Option<&str>, event: &str) -> Option<String> {
         let name = self.name;
-        // Its protocol adds a field to the data of a question.
-        if name == "smartsocket" && question.is_some_and(|data| !data.as_str().starts_with('{')) {
-            let text = "questions of smartsocket have a JSON object as data, such as {\"n\":1}";
-            return Some(text.into());
-        }
         match (name, channel) {
             ("ably" | "phoenix" | "actioncable", None) => {
                 Some(format!("{name} sends to channels: give one with --channel"))

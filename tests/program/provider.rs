@@ -637,10 +637,6 @@ fn what_a_provider_does_not_send_is_told() {
     let pusher = ["--provider", "pusher", "--subscribe", "public"];
     for (who, advice) in [
         (&["--provider", "phoenix"][..], "phoenix sends to channels"),
-        (
-            &["--provider", "smartsocket", "--request"],
-            "have a JSON object as data",
-        ),
         (&pusher, "client-... to channels private-..."),
         (
             &["--provider", "socketio", "--channel", "x"],

@@ -70,7 +70,7 @@ impl Case {
         server: &Server,
         change: impl Fn(&mut ClientConfig),
     ) -> Client {
-        let mut config = ClientConfig::new(server.url(self.path));
+        let mut config = self.provider.config(server.url(self.path));
         config.auth = self.auth.clone();
         config.token = Some(Secret::from(TOKEN));
         config.reconnect = Some(backoff());

@@ -184,7 +184,8 @@ pub struct ClientConfig {
 }
 
 impl ClientConfig {
-    /// Defaults, for a URL.
+    /// Defaults, for a URL. [`Provider::config`](super::Provider::config) has
+    /// those of a provider.
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),

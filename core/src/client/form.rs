@@ -14,8 +14,7 @@ use serde_json::{Map, Value, json};
 use crate::http::Url;
 use crate::json::Json;
 
-use super::backoff::Backoff;
-use super::config::{Auth, ClientConfig, DEFAULT_TEMPLATE, Ping, Secret};
+use super::config::{Auth, ClientConfig, DEFAULT_TEMPLATE, Secret};
 use super::providers::Provider;
 
 /// One field of the form.
@@ -291,14 +290,7 @@ pub fn read(form: &Json) -> Result<(Provider, ClientConfig), Vec<Problem>> {
             .and_then(Value::as_str)
             .filter(|text| !text.is_empty())
     };
-    let number = |id: &str| {
-        let default = FIELDS.iter().find(|field| field.id == id);
-        let default = default.and_then(|field| field.default?.parse().ok());
-        form.get(id)
-            .and_then(Value::as_u64)
-            .or(default)
-            .unwrap_or(0)
-    };
+    let number = |id: &str| form.get(id).and_then(Value::as_u64);
     let method = text("authMethod").unwrap_or("none");
     let token = text("authToken");
     if method != "none" && token.is_none() && METHODS.contains(&method) {
@@ -331,7 +323,7 @@ pub fn read(form: &Json) -> Result<(Provider, ClientConfig), Vec<Problem>> {
     } else {
         provider
     };
-    let mut config = ClientConfig::new(text("url").unwrap_or_default());
+    let mut config = provider.config(text("url").unwrap_or_default());
     config.token = token.map(Secret::from);
     config.auth = match method {
         "query-param" => Auth::Query {
@@ -364,19 +356,25 @@ pub fn read(form: &Json) -> Result<(Provider, ClientConfig), Vec<Problem>> {
         .map(str::trim);
     let subprotocols = subprotocols.filter(|name| !name.is_empty());
     config.subprotocols = subprotocols.map(str::to_owned).collect();
-    let interval = number("pingInterval");
-    config.ping = (interval > 0).then(|| Ping {
-        interval: Duration::from_millis(interval),
-        timeout: Duration::from_millis(number("pongTimeout")),
-    });
-    let returns = form.get("autoReconnect").and_then(Value::as_bool);
-    config.reconnect = returns.unwrap_or(true).then(|| Backoff {
-        initial: Duration::from_millis(number("reconnectDelay")),
-        max_attempts: u32::try_from(number("maxReconnectAttempts")).unwrap_or(u32::MAX),
-        ..Backoff::default()
-    });
+    let ms = |id| number(id).map(Duration::from_millis);
+    match (number("pingInterval"), &mut config.ping) {
+        (Some(0), ping) => *ping = None,
+        (_, Some(ping)) => {
+            ping.interval = ms("pingInterval").unwrap_or(ping.interval);
+            ping.timeout = ms("pongTimeout").unwrap_or(ping.timeout);
+        }
+        (_, None) => {}
+    }
+    if form.get("autoReconnect").and_then(Value::as_bool) == Some(false) {
+        config.reconnect = None;
+    } else if let Some(backoff) = &mut config.reconnect {
+        backoff.initial = ms("reconnectDelay").unwrap_or(backoff.initial);
+        if let Some(attempts) = number("maxReconnectAttempts") {
+            backoff.max_attempts = u32::try_from(attempts).unwrap_or(u32::MAX);
+        }
+    }
     // Protocol OS pings by messages; those of WebSocket would be one too many.
-    if interval > 0 {
+    if config.ping.is_some() && matches!(provider, Provider::Custom) {
         Arc::make_mut(&mut config.websocket).ping_interval = None;
     }
     Ok((provider, config))
@@ -446,6 +444,7 @@ fn distance(a: &str, b: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::{Backoff, Ping};
 
     fn form(text: &str) -> Result<(Provider, ClientConfig), Vec<String>> {
         let read = read(&Json::parse(text.to_owned()).unwrap());

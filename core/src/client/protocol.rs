@@ -20,7 +20,10 @@ use super::{AckTicket, ConfigError, Incoming, RequestId};
 /// A provider's protocol. One value lives as long as its client; `opened`
 /// begins a new connection.
 pub(super) trait Protocol: fmt::Debug + Send + Sync {
-    /// Sets what this provider needs and the application has left open.
+    /// Sets what the provider's own clients have, for the application to change.
+    fn defaults(&self, _: &mut ClientConfig) {}
+
+    /// Sets what cannot be otherwise with this provider.
     fn prepare(&mut self, _: &mut ClientConfig) {}
 
     /// The request of an attempt.

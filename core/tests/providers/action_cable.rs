@@ -11,7 +11,7 @@ use crate::common::client::World;
 const ROOM: &str = r#"{"channel":"ChatChannel","room":"1"}"#;
 
 fn config() -> ClientConfig {
-    ClientConfig::new("ws://example.com")
+    Provider::ActionCable.config("ws://example.com")
 }
 
 fn start(config: ClientConfig) -> World {
@@ -278,7 +278,7 @@ fn messages_decide_what_comes_next() {
 
 #[test]
 fn a_token_goes_into_the_url() {
-    let mut config = ClientConfig::new("ws://example.com/my/cable");
+    let mut config = Provider::ActionCable.config("ws://example.com/my/cable");
     config.auth = Auth::query();
     config.token = Some(Secret::from("T"));
     let world = start(config);

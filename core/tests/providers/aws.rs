@@ -1,4 +1,4 @@
-use smartsocket_core::client::{Auth, ClientConfig, Ping, Priority, Provider, Secret, Verdict};
+use smartsocket_core::client::{Auth, Priority, Provider, Secret, Verdict};
 use smartsocket_core::{Json, Message};
 
 use super::{endure, noise};
@@ -23,7 +23,7 @@ fn the_authorizer_finds_the_token_in_the_query() {
         (Auth::query(), "/prod?Authorization=a%2Fb"),
         (Auth::Query { name: "t".into() }, "/prod?t=a%2Fb"),
     ] {
-        let mut config = ClientConfig::new(URL.replace("wss", "ws"));
+        let mut config = Provider::AwsApiGateway.config(URL.replace("wss", "ws"));
         config.auth = auth;
         config.token = Some(Secret::from("a/b"));
         let mut world = World::opened(Provider::AwsApiGateway, config);
@@ -114,8 +114,7 @@ fn long_messages_go_in_frames_that_the_gateway_takes() {
 /// Ten minutes without a message, two hours in any case.
 #[test]
 fn a_connection_is_kept_and_replaced_before_its_end() {
-    let mut config = ClientConfig::new(URL.replace("wss", "ws"));
-    config.ping = Some(Ping::default());
+    let config = Provider::AwsApiGateway.config(URL.replace("wss", "ws"));
     let mut world = World::opened(Provider::AwsApiGateway, config);
     world.events.clear();
     world.play(

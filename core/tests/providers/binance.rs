@@ -6,8 +6,8 @@ use crate::common::client::{World, config, seconds};
 
 fn connected(path: &str) -> World {
     let config = ClientConfig {
-        url: format!("ws://stream.binance.com:9443{path}"),
-        ..config()
+        reconnect: config().reconnect,
+        ..Provider::Binance.config(format!("ws://stream.binance.com:9443{path}"))
     };
     World::opened(Provider::Binance, config)
 }

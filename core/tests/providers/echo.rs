@@ -1,11 +1,14 @@
 use smartsocket_core::Message;
-use smartsocket_core::client::{ClientConfig, Priority, Provider};
+use smartsocket_core::client::{Priority, Provider};
 
 use super::{endure, noise};
 use crate::common::client::World;
 
 fn open() -> World {
-    World::opened(Provider::Echo, ClientConfig::new("ws://echo.example.com"))
+    World::opened(
+        Provider::Echo,
+        Provider::Echo.config("ws://echo.example.com"),
+    )
 }
 
 /// Public hosts greet, unasked.

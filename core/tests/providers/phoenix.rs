@@ -9,7 +9,7 @@ use super::{endure, json, noise};
 use crate::common::client::World;
 
 fn config() -> ClientConfig {
-    ClientConfig::new("ws://example.com/socket")
+    Provider::Phoenix.config("ws://example.com/socket")
 }
 
 fn open(config: ClientConfig) -> World {
@@ -95,7 +95,7 @@ fn the_url_leads_to_the_socket() {
         ),
     ];
     for (url, target) in rows {
-        let world = open(ClientConfig::new(url));
+        let world = open(Provider::Phoenix.config(url));
         assert_eq!(world.requests, [target]);
     }
 }

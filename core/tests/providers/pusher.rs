@@ -13,7 +13,7 @@ const HELLO: &str = r#"
 "#;
 
 fn config() -> ClientConfig {
-    ClientConfig::new("ws://example.com/app/KEY")
+    Provider::Pusher.config("ws://example.com/app/KEY")
 }
 
 fn start(config: ClientConfig) -> World {
@@ -76,7 +76,7 @@ fn the_transcript_of_a_session() {
 #[test]
 fn a_url_that_names_its_client_keeps_it() {
     let url = "ws://h/app/KEY?protocol=7&client=js&version=8.6.0&flash=false";
-    let world = start(ClientConfig::new(url));
+    let world = start(Provider::Pusher.config(url));
     assert_eq!(
         world.requests,
         ["/app/KEY?protocol=7&client=js&version=8.6.0&flash=false"]
@@ -87,7 +87,7 @@ fn a_url_that_names_its_client_keeps_it() {
 #[test]
 fn private_channels_need_a_proof() {
     let (key, secret) = ("278d425bdf160c739803", "7ad3773142a6692b25b8");
-    let mut config = ClientConfig::new(format!("ws://example.com/app/{key}"));
+    let mut config = Provider::Pusher.config(format!("ws://example.com/app/{key}"));
     config.token = Some(Secret::from(secret));
     let mut world = start(config);
     for channel in ["private-foobar", "presence-foobar"] {
@@ -280,11 +280,12 @@ fn silence_is_asked_about() {
         world.client.stats().latency,
         Some(Duration::from_millis(90))
     );
+    let own = config().ping;
     let rows = [
         // The server wants it sooner, or says nothing of it; never all the time.
-        (Some(Ping::default()), r#""activity_timeout":30"#, 30),
-        (Some(Ping::default()), r#""activity_timeout":0"#, 1),
-        (Some(Ping::default()), r#""other":0"#, 120),
+        (own, r#""activity_timeout":30"#, 30),
+        (own, r#""activity_timeout":0"#, 1),
+        (own, r#""other":0"#, 120),
         (
             Some(Ping {
                 interval: Duration::from_secs(10),

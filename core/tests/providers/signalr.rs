@@ -1,5 +1,5 @@
 use smartsocket_core::client::{
-    Auth, ClientConfig, Event, Ping, Priority, Provider, Secret, State, Verdict,
+    Auth, ClientConfig, Event, Priority, Provider, Secret, State, Verdict,
 };
 use smartsocket_core::{Config, Json, Message};
 
@@ -282,7 +282,7 @@ fn the_server_can_ask_too() {
 #[test]
 fn pings_go_both_ways() {
     let mut config = config();
-    config.ping = Some(Ping::default());
+    config.ping = Provider::SignalR.config("").ping;
     let mut world = agreed(config);
     world.play(
         r#"
@@ -374,7 +374,7 @@ fn ends_decide() {
 /// 0, 2, 10, 30 s, and no more.
 #[test]
 fn it_comes_back_as_the_official_client_does() {
-    let mut world = agreed(ClientConfig::new("ws://example.com/hub"));
+    let mut world = agreed(Provider::SignalR.config("ws://example.com/hub"));
     world.drop_line();
     for wait in [0, 2, 10, 30] {
         world.pass(seconds(wait));

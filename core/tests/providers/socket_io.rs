@@ -13,7 +13,7 @@ const OPEN: &str = r#"
 "#;
 
 fn config() -> ClientConfig {
-    ClientConfig::new("ws://example.com")
+    Provider::SocketIo.config("ws://example.com")
 }
 
 /// Open, as far as the WebSocket goes.
@@ -105,7 +105,7 @@ fn a_url_keeps_what_it_says() {
         ),
     ];
     for (url, target) in rows {
-        let world = World::opened(Provider::SocketIo, ClientConfig::new(url));
+        let world = World::opened(Provider::SocketIo, Provider::SocketIo.config(url));
         assert_eq!(world.requests, [target]);
     }
 }

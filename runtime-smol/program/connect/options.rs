@@ -100,8 +100,7 @@ pub(super) struct Options {
     #[arg(long, value_name = "NUMBER", requires = "protocol")]
     max_attempts: Option<u32>,
     /// Wait about so long before the first attempt to come back; each further
-    /// wait is twice as long, up to 30 s [default: the provider's waits; 1 with
-    /// --max-attempts]
+    /// wait is twice as long, up to 30 s [default: the provider's waits]
     #[arg(
         long,
         value_name = "SECONDS",
@@ -168,7 +167,8 @@ impl Plan {
                 let url = connect.url.as_ref().map_or("", Address::as_str);
                 let provider = Provider::by_name(name)
                     .unwrap_or_else(|| Provider::SmartSocket(Box::default()));
-                (provider, ClientConfig::new(url))
+                let config = provider.config(url);
+                (provider, config)
             }
         };
         let about = About::of(&provider);
@@ -377,22 +377,25 @@ impl Options {
     fn come_back(&self, config: &mut ClientConfig) {
         if self.no_reconnect {
             config.reconnect = None;
-        } else if self.max_attempts.is_some() || self.reconnect_delay.is_some() {
-            let mut backoff = config.reconnect.take().unwrap_or_default();
+        }
+        if let Some(backoff) = &mut config.reconnect {
             if let Some(initial) = self.reconnect_delay {
-                backoff.initial = initial;
+                // A second of jitter would be more than a short wait itself.
+                let jitter = Jitter {
+                    less: 0.25,
+                    more: 0.25,
+                    ..Jitter::NONE
+                };
+                *backoff = Backoff {
+                    initial,
+                    jitter,
+                    max_attempts: backoff.max_attempts,
+                    ..Backoff::default()
+                };
             }
-            // Neither a default, which the provider would replace by its own,
-            // nor longer than the wait itself.
-            backoff.jitter = Jitter {
-                less: 0.25,
-                more: 0.25,
-                ..Jitter::NONE
-            };
             if let Some(most) = self.max_attempts {
                 backoff.max_attempts = most;
             }
-            config.reconnect = Some(Backoff { ..backoff });
         }
     }
 }
@@ -405,7 +408,7 @@ fn ping(config: &mut ClientConfig, provider: &Provider, interval: Duration) {
     }
     config.ping = interval.map(|interval| Ping {
         interval,
-        timeout: Duration::from_secs(10),
+        ..Ping::default()
     });
 }
 

@@ -367,10 +367,7 @@ impl Session<'_> {
         };
         let channel = self.channel.as_deref();
         let asks = options.request || self.about.line == Line::Question;
-        let refusal = self
-            .about
-            .refusal(channel, event, data.as_ref().filter(|_| asks));
-        if let Some(refusal) = refusal {
+        if let Some(refusal) = self.about.refusal(channel, event) {
             return Err(Failure::usage(refusal));
         }
         if asks {

@@ -39,8 +39,8 @@ pub struct ClientBuilder {
 impl ClientBuilder {
     pub(super) fn new(provider: Provider, url: String) -> Self {
         Self {
+            config: provider.config(url),
             provider,
-            config: ClientConfig::new(url),
             hook: None,
             proof_hook: None,
             buffer: 1_024,

@@ -78,6 +78,19 @@ impl Default for ActionCable {
 }
 
 impl Protocol for ActionCable {
+    fn defaults(&self, config: &mut ClientConfig) {
+        config.reconnect = Some(Backoff {
+            initial: STALE,
+            factor: 1.15,
+            jitter: Jitter {
+                more: 1.0,
+                ..Jitter::NONE
+            },
+            max_attempts: 0,
+            ..Backoff::default()
+        });
+    }
+
     fn prepare(&mut self, config: &mut ClientConfig) {
         shared::default_path(config, "/cable");
         for offered in [SUBPROTOCOL, UNSUPPORTED] {
@@ -87,17 +100,6 @@ impl Protocol for ActionCable {
         }
         // Clients have no pings.
         config.ping = None;
-        let backoff = Backoff {
-            initial: STALE,
-            factor: 1.15,
-            jitter: Jitter {
-                more: 1.0,
-                ..Jitter::NONE
-            },
-            max_attempts: 0,
-            ..Backoff::default()
-        };
-        shared::default_backoff(config, backoff);
     }
 
     fn upgrade(&mut self, attempt: &Attempt<'_>) -> Result<UpgradeRequest, ConfigError> {

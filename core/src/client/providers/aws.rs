@@ -60,15 +60,16 @@ struct Fields<'a> {
 }
 
 impl Protocol for Aws {
+    fn defaults(&self, config: &mut ClientConfig) {
+        config.ping = Some(Ping {
+            interval: IDLE,
+            ..Ping::default()
+        });
+        config.lifetime = Some(LIFE);
+    }
+
     fn prepare(&mut self, config: &mut ClientConfig) {
         shared::default_query_name(config, "Authorization");
-        if config.ping == Some(Ping::default()) {
-            config.ping = Some(Ping {
-                interval: IDLE,
-                ..Ping::default()
-            });
-        }
-        config.lifetime.get_or_insert(LIFE);
         if config.websocket.fragment_size > FRAME {
             Arc::make_mut(&mut config.websocket).fragment_size = FRAME;
         }

@@ -134,10 +134,13 @@ impl Binance {
 }
 
 impl Protocol for Binance {
+    fn defaults(&self, config: &mut ClientConfig) {
+        config.lifetime = Some(LIFE);
+        config.outbound = Some(OUTBOUND);
+    }
+
     fn prepare(&mut self, config: &mut ClientConfig) {
         config.ping = None;
-        config.lifetime.get_or_insert(LIFE);
-        config.outbound.get_or_insert(OUTBOUND);
     }
 
     fn upgrade(&mut self, attempt: &Attempt<'_>) -> Result<UpgradeRequest, ConfigError> {

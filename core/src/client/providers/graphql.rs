@@ -209,8 +209,11 @@ impl Graphql {
 }
 
 impl Protocol for Graphql {
+    fn defaults(&self, config: &mut ClientConfig) {
+        config.reconnect = Some(self.dialect.backoff.clone());
+    }
+
     fn prepare(&mut self, config: &mut ClientConfig) {
-        shared::default_backoff(config, self.dialect.backoff.clone());
         shared::default_template(config, self.dialect.init);
         let subprotocol = self.dialect.subprotocol;
         if !config.subprotocols.iter().any(|it| it == subprotocol) {

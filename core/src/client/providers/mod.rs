@@ -15,7 +15,9 @@ mod smartsocket;
 mod socket_io;
 
 use alloc::boxed::Box;
+use alloc::string::String;
 
+use super::config::ClientConfig;
 use super::protocol::Protocol;
 
 pub use pusher::pusher_proof;
@@ -108,6 +110,14 @@ impl Provider {
         Self::Binance,
         Self::Echo,
     ];
+
+    /// Options for a URL, with the waits, times and limits of the provider's own
+    /// clients.
+    pub fn config(&self, url: impl Into<String>) -> ClientConfig {
+        let mut config = ClientConfig::new(url);
+        self.clone().protocol().defaults(&mut config);
+        config
+    }
 
     pub(super) fn protocol(self) -> Box<dyn Protocol> {
         match self {

@@ -103,6 +103,16 @@ struct Heard<'a> {
 }
 
 impl Protocol for Phoenix {
+    fn defaults(&self, config: &mut ClientConfig) {
+        config.ping = Some(HEARTBEAT);
+        config.reconnect = Some(Backoff {
+            steps: Cow::Borrowed(&RECONNECT),
+            jitter: Jitter::NONE,
+            max_attempts: 0,
+            ..Backoff::default()
+        });
+    }
+
     fn prepare(&mut self, config: &mut ClientConfig) {
         let path = shared::path(&config.url);
         match config.url[path.clone()].trim_end_matches('/') {
@@ -117,16 +127,6 @@ impl Protocol for Phoenix {
         if config.auth == Auth::Subprotocol && !offered {
             config.subprotocols.push(SUBPROTOCOL.into());
         }
-        if config.ping == Some(Ping::default()) {
-            config.ping = Some(HEARTBEAT);
-        }
-        let backoff = Backoff {
-            steps: Cow::Borrowed(&RECONNECT),
-            jitter: Jitter::NONE,
-            max_attempts: 0,
-            ..Backoff::default()
-        };
-        shared::default_backoff(config, backoff);
     }
 
     fn upgrade(&mut self, attempt: &Attempt<'_>) -> Result<UpgradeRequest, ConfigError> {

@@ -73,22 +73,19 @@ impl Default for Pusher {
 }
 
 impl Protocol for Pusher {
-    fn prepare(&mut self, config: &mut ClientConfig) {
-        // Pings depend on silence here, so they are not left to the machine.
-        self.ping = config.ping.take().map(|ping| {
-            if ping == Ping::default() {
-                ACTIVITY
-            } else {
-                ping
-            }
-        });
-        let backoff = Backoff {
+    fn defaults(&self, config: &mut ClientConfig) {
+        config.ping = Some(ACTIVITY);
+        config.reconnect = Some(Backoff {
             factor: 1.0,
             jitter: Jitter::NONE,
             max_attempts: 0,
             ..Backoff::default()
-        };
-        shared::default_backoff(config, backoff);
+        });
+    }
+
+    fn prepare(&mut self, config: &mut ClientConfig) {
+        // Pings depend on silence here, so they are not left to the machine.
+        self.ping = config.ping.take();
     }
 
     fn upgrade(&mut self, attempt: &Attempt<'_>) -> Result<UpgradeRequest, ConfigError> {

@@ -1,18 +1,17 @@
-//! What providers have in common: where the token goes, what they set where
-//! the application has left the default.
+//! What providers have in common: where the token goes, and what stands for
+//! the defaults of its ways.
 
 use alloc::format;
 use alloc::string::String;
 use core::ops::Range;
-use core::time::Duration;
 
 use crate::http::UpgradeRequest;
 use crate::message::Message;
 
+use super::super::ConfigError;
 use super::super::config::{Auth, ClientConfig, DEFAULT_TEMPLATE};
 use super::super::protocol::{Attempt, Cx};
 use super::super::template;
-use super::super::{Backoff, ConfigError};
 
 /// The URL, subprotocols and headers that every provider can have.
 pub(super) fn upgrade(attempt: &Attempt<'_>) -> Result<UpgradeRequest, ConfigError> {
@@ -73,13 +72,6 @@ pub(super) fn default_path(config: &mut ClientConfig, default: &str) {
     }
 }
 
-/// Sets how long an attempt may take, where the application has not.
-pub(super) fn default_timeout(config: &mut ClientConfig, timeout: Duration) {
-    if config.connect_timeout == ClientConfig::new("").connect_timeout {
-        config.connect_timeout = timeout;
-    }
-}
-
 pub(super) fn has_parameter(url: &str, name: &str) -> bool {
     let url = url.split_once('#').map_or(url, |(url, _)| url);
     let query = url.split_once('?').map_or("", |(_, query)| query);
@@ -119,13 +111,6 @@ pub(super) fn first_message(cx: &Cx<'_>) -> Option<Message> {
     };
     let token = cx.token.map_or("", |token| token.reveal());
     Some(template::fill(template, kind, token))
-}
-
-/// The waits of the provider's own client.
-pub(super) fn default_backoff(config: &mut ClientConfig, backoff: Backoff) {
-    if config.reconnect == Some(Backoff::default()) {
-        config.reconnect = Some(backoff);
-    }
 }
 
 /// The provider's own name of the parameter with the token.

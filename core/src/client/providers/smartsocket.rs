@@ -317,10 +317,13 @@ fn wrong_key(cx: &mut Cx<'_>) {
 }
 
 impl Protocol for Peer {
+    fn defaults(&self, config: &mut ClientConfig) {
+        config.reconnect = Some(Backoff::smartsocket());
+    }
+
     fn prepare(&mut self, config: &mut ClientConfig) {
-        // The server pings; and the seed's waits are its own.
+        // The server pings.
         config.ping = None;
-        shared::default_backoff(config, Backoff::smartsocket());
     }
 
     fn upgrade(&mut self, attempt: &Attempt<'_>) -> Result<UpgradeRequest, ConfigError> {
@@ -414,6 +417,16 @@ impl Protocol for Peer {
                     self.pending.insert(self.number, id);
                     AckKey(self.number)
                 });
+                if let (Some(AckKey(key)), Some(data)) = (ack, data)
+                    && !data.as_str().starts_with('{')
+                {
+                    // Within it there is no place for the id; servers look
+                    // beside it too.
+                    let name = Json::string(name);
+                    let text =
+                        format!("{{\"event\":{name},\"data\":{data},\"ackId\":\"ack_{key}\"}}");
+                    return self.out(cx, &Outgoing::Raw(&Message::text(text)));
+                }
                 let what = Outgoing::Event {
                     name,
                     data: data.as_ref(),

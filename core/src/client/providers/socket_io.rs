@@ -98,12 +98,9 @@ impl Default for SocketIo {
 }
 
 impl Protocol for SocketIo {
-    fn prepare(&mut self, config: &mut ClientConfig) {
-        shared::default_path(config, "/socket.io/");
-        // A ping of the client ends the session.
-        config.ping = None;
-        shared::default_timeout(config, Duration::from_secs(20));
-        let backoff = Backoff {
+    fn defaults(&self, config: &mut ClientConfig) {
+        config.connect_timeout = Duration::from_secs(20);
+        config.reconnect = Some(Backoff {
             cap: Duration::from_secs(5),
             jitter: Jitter {
                 less: 0.5,
@@ -112,8 +109,13 @@ impl Protocol for SocketIo {
             },
             max_attempts: 0,
             ..Backoff::default()
-        };
-        shared::default_backoff(config, backoff);
+        });
+    }
+
+    fn prepare(&mut self, config: &mut ClientConfig) {
+        shared::default_path(config, "/socket.io/");
+        // A ping of the client ends the session.
+        config.ping = None;
     }
 
     fn upgrade(&mut self, attempt: &Attempt<'_>) -> Result<UpgradeRequest, ConfigError> {

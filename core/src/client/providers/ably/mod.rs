@@ -242,9 +242,9 @@ impl Ably {
 }
 
 impl Protocol for Ably {
-    fn prepare(&mut self, config: &mut ClientConfig) {
-        shared::default_backoff(config, BACKOFF);
-        shared::default_timeout(config, Duration::from_secs(10));
+    fn defaults(&self, config: &mut ClientConfig) {
+        config.reconnect = Some(BACKOFF);
+        config.connect_timeout = Duration::from_secs(10);
     }
 
     fn upgrade(&mut self, attempt: &Attempt<'_>) -> Result<UpgradeRequest, ConfigError> {

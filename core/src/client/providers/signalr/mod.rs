@@ -197,16 +197,17 @@ impl SignalR {
 }
 
 impl Protocol for SignalR {
+    fn defaults(&self, config: &mut ClientConfig) {
+        config.reconnect = Some(BACKOFF);
+        config.connect_timeout = Duration::from_secs(15);
+        config.ping = Some(Ping {
+            interval: INTERVAL,
+            timeout: SILENCE,
+        });
+    }
+
     fn prepare(&mut self, config: &mut ClientConfig) {
-        shared::default_backoff(config, BACKOFF);
-        shared::default_timeout(config, Duration::from_secs(15));
         shared::default_query_name(config, "access_token");
-        if config.ping == Some(Ping::default()) {
-            config.ping = Some(Ping {
-                interval: INTERVAL,
-                timeout: SILENCE,
-            });
-        }
     }
 
     fn upgrade(&mut self, attempt: &Attempt<'_>) -> Result<UpgradeRequest, ConfigError> {
