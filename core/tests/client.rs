@@ -124,7 +124,7 @@ fn a_lost_connection_is_dialed_again_after_growing_waits() {
     world.drop_line();
     world.pass(seconds(1));
     assert!(world.dial.is_some());
-    assert_eq!(world.client.stats().reconnect_attempts, 10);
+    assert_eq!(world.client.stats(world.now).reconnect_attempts, 10);
 }
 
 /// SS-63, SS-85, PO-12.
@@ -300,11 +300,11 @@ fn what_was_said_while_away_goes_once_it_is_back() {
     for (word, priority) in words {
         world.client.send(now, Message::text(word), priority);
     }
-    assert_eq!(world.client.stats().queued, 4);
+    assert_eq!(world.client.stats(world.now).queued, 4);
     world.pass(seconds(1));
     world.answer_dial();
     assert_eq!(world.received, ["c", "b", "d", "a"]);
-    assert_eq!(world.client.stats().queued, 0);
+    assert_eq!(world.client.stats(world.now).queued, 0);
     world.received.clear();
     world.drop_line();
     world.pass(seconds(2));
@@ -330,7 +330,7 @@ fn a_queue_keeps_its_bounds_and_counts_what_it_drops() {
         .client
         .send(world.now, Message::text("e"), Priority::High);
     world.run();
-    assert_eq!(world.client.stats().dropped, 4);
+    assert_eq!(world.client.stats(world.now).dropped, 4);
     assert_eq!(world.answers(), [(id, Err(RequestError::Dropped))]);
     world.client.connect(world.now);
     world.answer_dial();
@@ -353,7 +353,7 @@ fn nothing_is_dropped_that_can_go_at_once() {
     assert_eq!(texts(&world), [5]);
     world.drop_line();
     say(&mut world, 5);
-    assert_eq!(world.client.stats().dropped, 1);
+    assert_eq!(world.client.stats(world.now).dropped, 1);
 
     // Nor what is longer than all that may wait, or more than may wait for
     // company.
@@ -368,13 +368,13 @@ fn nothing_is_dropped_that_can_go_at_once() {
     assert_eq!(texts(&world), [1, 2, 3, 4, 999, 998, 2_000]);
     world.pass(seconds(1));
     assert_eq!(texts(&world).last(), Some(&5));
-    assert_eq!(world.client.stats().dropped, 0);
+    assert_eq!(world.client.stats(world.now).dropped, 0);
 
     // While it is away, what never fits does not cost what does.
     world.drop_line();
     say(&mut world, 10);
     say(&mut world, 1_001);
-    let stats = world.client.stats();
+    let stats = world.client.stats(world.now);
     assert_eq!((stats.dropped, stats.queued), (1, 1));
 }
 
@@ -411,7 +411,7 @@ fn what_finds_no_room_on_the_connection_waits_for_it() {
     }
     world.run();
     assert_eq!(world.received, words);
-    assert_eq!(world.client.stats().dropped, 0);
+    assert_eq!(world.client.stats(world.now).dropped, 0);
 }
 
 /// PO-46, PO-74 and wire.md §4.2.
@@ -515,7 +515,7 @@ fn pings_go_out_and_silence_ends_the_connection() {
         r#"{{"type":"pong","id":{},"timestamp":{sent}}}"#,
         ping["id"]
     ));
-    let latency = world.client.stats().latency;
+    let latency = world.client.stats(world.now).latency;
     assert_eq!(latency, Some(Duration::from_millis(40)));
     assert!(
         !world

@@ -414,11 +414,11 @@ proptest! {
                         prop_assert!(asked.contains(&id), "nobody asked");
                         prop_assert!(answered.insert(id), "answered twice");
                     }
-                    Event::Dropped(messages) => dropped += messages as u64,
+                    Event::Dropped(messages, _) => dropped += messages as u64,
                     _ => {}
                 }
             }
-            let stats = world.client.stats();
+            let stats = world.client.stats(world.now);
             prop_assert!(stats.queued <= options.queue.max_messages);
             prop_assert_eq!(stats.dropped, dropped);
             let rests = matches!(world.client.state(), State::Disconnected | State::Error);

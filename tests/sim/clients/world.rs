@@ -199,14 +199,14 @@ impl World {
         while let Some(output) = self.clients[at].client.poll_output() {
             outputs += 1;
             assert!(outputs < 10_000, "no end of outputs");
-            if let Output::Event(Event::Dropped(messages)) = output {
+            if let Output::Event(Event::Dropped(messages, _)) = output {
                 dropped += messages as u64;
                 continue;
             }
             self.output(at, output);
         }
         let far = &mut self.clients[at];
-        let stats = far.client.stats();
+        let stats = far.client.stats(now);
         far.model.reconcile(now, new, was, dropped, stats.queued);
         assert_eq!(far.model.state, far.client.state());
         far.model.look(now, &stats, far.client.next_timeout());
@@ -318,7 +318,7 @@ impl World {
             }
             Event::SubscriptionRefused(..) => panic!("nobody refuses"),
             Event::Unreadable(words) => panic!("{words}"),
-            Event::Dropped(_) => unreachable!("counted before"),
+            Event::Dropped(..) => unreachable!("counted before"),
         }
     }
 
