@@ -77,7 +77,9 @@ impl World {
             20 | 21 => {
                 let names: &[&str] = match far.model.kind {
                     Kind::Pusher => &["a", "b", "*"],
-                    _ => &["news", "ne*", "*", "other"],
+                    Kind::Open | Kind::Keyed | Kind::Sealed | Kind::Echo | Kind::Custom => {
+                        &["news", "ne*", "*", "other"]
+                    }
                 };
                 let name = *self.chance.of(names);
                 let id = far.client.subscribe(now, name);

@@ -49,7 +49,8 @@ impl World {
             if far.wrong {
                 continue;
             }
-            far.model.at_peace();
+            let limited = self.weather.limited && far.model.kind.is_smartsocket();
+            far.model.at_peace(limited);
             self.look_at_channels(at);
             // Nobody is in somebody else's way: what is said now arrives.
             self.say(at);
