@@ -131,7 +131,9 @@ impl Connect {
     }
 
     /// Trusts the authorities in this PEM text, and no longer the system's; of
-    /// several texts, all of them (MB-38).
+    /// several texts, all of them (MB-38). What is wrong with this and the next
+    /// two is told when they are used; so is that
+    /// [`client_tls`](Config::client_tls) is set besides.
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn ca(mut self, pem: &[u8]) -> Self {

@@ -70,3 +70,47 @@ fn trust(
     config.client_tls = Some(tls);
     Ok(())
 }
+
+#[cfg(all(test, feature = "tls"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_of_tls_do_not_mix_with_a_configuration_made_elsewhere() {
+        let made = ClientTls::builder().dangerous_accept_any().build();
+        let mut config = Config {
+            client_tls: made.ok(),
+            ..Config::default()
+        };
+        let mut way = Way::default();
+        way.tls(|tls| Ok(tls.dangerous_accept_any()));
+        let error = way.apply(None, &mut config);
+        assert!(matches!(
+            error,
+            Err(ClientError::Tls(TlsError::ForeignConfig))
+        ));
+        assert!(Way::default().apply(None, &mut config).is_ok());
+    }
+
+    #[test]
+    fn the_nearest_choice_of_a_proxy_counts() {
+        let url = Url::parse("ws://127.0.0.1/").unwrap();
+        let chosen = |way: &Way, proxies: Option<Proxies>| {
+            let mut config = Config {
+                proxies,
+                ..Config::default()
+            };
+            way.clone().apply(Some(&url), &mut config).unwrap();
+            let proxy = config.proxy(&url).unwrap();
+            proxy.map(|proxy| proxy.host().to_owned())
+        };
+        let configured = || Some(Proxies::from(Proxy::parse("configured").unwrap()));
+        let mut way = Way::default();
+        assert_eq!(chosen(&way, None), None, "loopback");
+        assert_eq!(chosen(&way, configured()).as_deref(), Some("configured"));
+        way.proxy("named");
+        assert_eq!(chosen(&way, configured()).as_deref(), Some("named"));
+        way.no_proxy();
+        assert_eq!(chosen(&way, configured()), None);
+    }
+}

@@ -13,7 +13,7 @@ use rcgen::{ExtendedKeyUsagePurpose, date_time_ymd};
 use smartsocket_std::tls::ServerTls;
 
 use stage::{Authority, Echo, Kind, Proxy};
-use talk::{ALL, Options};
+use talk::{ALL, Options, STAYING};
 
 const KNOWN: &str = "us%2Der:pa.ss@";
 
@@ -45,6 +45,21 @@ fn every_client_gets_through_every_proxy() {
                 }
             }
             assert_eq!(proxy.ways(), if proxy.is_real() { 0 } else { 8 });
+        }
+    }
+}
+
+#[test]
+fn a_client_that_lost_its_way_comes_back_through_the_proxy() {
+    let authority = Authority::new();
+    let server = Echo::start(Some(authority.server("localhost")));
+    let url = format!("wss://localhost:{}/", server.address.port());
+    for kind in [Kind::Http, Kind::Socks] {
+        for (name, stays) in STAYING {
+            let proxy = Proxy::ours(kind, true, None);
+            let options = through(&proxy, KNOWN, &authority);
+            stays(&url, &options, &|| proxy.cut());
+            assert_eq!(proxy.ways(), 4, "{name} by {kind:?}");
         }
     }
 }

@@ -1,11 +1,10 @@
 //! Proxies and a server to reach through them.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -108,8 +107,11 @@ pub(crate) struct Proxy {
     /// Its configuration.
     file: Option<PathBuf>,
     /// Ways that ours gave.
-    ways: Arc<AtomicUsize>,
+    ways: Ways,
 }
+
+/// How many there were, and the client's ends of them.
+type Ways = Arc<Mutex<Vec<TcpStream>>>;
 
 impl Proxy {
     /// One of another project (tinyproxy, microsocks) if the environment says
@@ -128,7 +130,15 @@ impl Proxy {
 
     /// How many ways it gave, if it counts them.
     pub(crate) fn ways(&self) -> usize {
-        self.ways.load(Ordering::SeqCst)
+        self.ways.lock().unwrap().len()
+    }
+
+    /// Ends all that go through it.
+    pub(crate) fn cut(&self) {
+        for stream in self.ways.lock().unwrap().iter() {
+            // One that has ended already.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
     }
 
     pub(crate) fn url(&self, userinfo: &str) -> String {
@@ -233,7 +243,7 @@ fn http(
     mut client: TcpStream,
     closed: bool,
     only: Option<SocketAddr>,
-    ways: &AtomicUsize,
+    ways: &Ways,
 ) -> io::Result<()> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -263,7 +273,7 @@ fn socks(
     mut client: TcpStream,
     closed: bool,
     only: Option<SocketAddr>,
-    ways: &AtomicUsize,
+    ways: &Ways,
 ) -> io::Result<()> {
     let take = |mut client: &TcpStream, n: usize| {
         let mut bytes = vec![0; n];
@@ -315,12 +325,12 @@ fn connect(place: &str, only: Option<SocketAddr>) -> io::Result<TcpStream> {
 }
 
 /// Carries bytes both ways until one side ends.
-fn splice(client: TcpStream, server: TcpStream, ways: &AtomicUsize) {
-    ways.fetch_add(1, Ordering::SeqCst);
+fn splice(client: TcpStream, server: TcpStream, ways: &Ways) {
+    ways.lock().unwrap().push(client.try_clone().unwrap());
     let copy = |mut from: TcpStream, mut to: TcpStream| {
         thread::spawn(move || {
             let _ = io::copy(&mut from, &mut to);
-            let _ = to.shutdown(std::net::Shutdown::Write);
+            let _ = to.shutdown(Shutdown::Write);
         })
     };
     let up = copy(client.try_clone().unwrap(), server.try_clone().unwrap());

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_lite::FutureExt as _;
 use smartsocket_core::Message;
-use smartsocket_core::client::{Payload, Provider, State};
+use smartsocket_core::client::{Backoff, Payload, Provider, State};
 
 /// Far beyond the time anything takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -55,6 +55,77 @@ pub(crate) const ALL: [(&str, Talk); 4] = [
     ("std Connect", std_connect),
     ("std Client", std_client),
 ];
+
+/// A client that stays connected: what it says is heard again after each loss
+/// of its connection, which the last argument brings about.
+pub(crate) type Stay = fn(&str, &Options, &dyn Fn());
+
+pub(crate) const STAYING: [(&str, Stay); 2] = [("smol", smol_stays), ("std", std_stays)];
+
+const LOSSES: usize = 3;
+
+fn soon() -> Backoff {
+    Backoff {
+        initial: MOMENT,
+        cap: MOMENT,
+        max_attempts: 0,
+        ..Backoff::default()
+    }
+}
+
+fn smol_stays(url: &str, options: &Options, lose: &dyn Fn()) {
+    use smartsocket_smol::block_on;
+    use smartsocket_smol::client::Client;
+    let builder = with!(options, Client::builder(Provider::Echo, url));
+    let (client, driver) = builder.reconnect(Some(soon())).build().unwrap();
+    let driver = thread::spawn(|| block_on(driver));
+    block_on(async {
+        let mut messages = client.subscribe("*");
+        client.connect().await.unwrap();
+        for round in 0..=LOSSES {
+            let said = round.to_string();
+            client.send(said.clone());
+            let late = async {
+                async_io::Timer::after(PATIENCE).await;
+                None
+            };
+            let heard = messages.next().or(late).await.expect("an answer");
+            assert_eq!(heard.data, Payload::Message(Message::text(said)));
+            if round < LOSSES {
+                let lost = client.stats().reconnect_attempts;
+                lose();
+                while client.stats().reconnect_attempts == lost {
+                    async_io::Timer::after(MOMENT).await;
+                }
+            }
+        }
+        client.disconnect().await;
+    });
+    drop(client);
+    driver.join().unwrap();
+}
+
+fn std_stays(url: &str, options: &Options, lose: &dyn Fn()) {
+    use smartsocket_std::client::Client;
+    let builder = with!(options, Client::builder(Provider::Echo, url));
+    let client = builder.reconnect(Some(soon())).start().unwrap();
+    let messages = client.subscribe("*");
+    client.connect().unwrap();
+    for round in 0..=LOSSES {
+        let said = round.to_string();
+        client.send(said.clone());
+        let heard = messages.recv_timeout(PATIENCE).expect("an answer");
+        assert_eq!(heard.data, Payload::Message(Message::text(said)));
+        if round < LOSSES {
+            let lost = client.stats().reconnect_attempts;
+            lose();
+            while client.stats().reconnect_attempts == lost {
+                thread::sleep(MOMENT);
+            }
+        }
+    }
+    client.disconnect();
+}
 
 fn words(error: impl std::fmt::Display) -> String {
     error.to_string()

@@ -130,7 +130,7 @@ impl Endpoint {
         let tunnel = tunnel.map(|proxy| Tunnel::new(proxy, request.url(), shared.config.head));
         if let Some((tunnel, first)) = tunnel {
             let handshake = Handshake::Tunnel {
-                tunnel,
+                tunnel: Box::new(tunnel),
                 request: Box::new(request),
                 #[cfg(feature = "tls")]
                 tls,

@@ -55,7 +55,7 @@ pub(super) enum Handshake {
     },
     /// Client: a proxy is asked for a way to the server.
     Tunnel {
-        tunnel: Tunnel,
+        tunnel: Box<Tunnel>,
         request: Box<UpgradeRequest>,
         /// What to put below once there is one.
         #[cfg(feature = "tls")]

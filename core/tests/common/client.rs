@@ -144,7 +144,10 @@ impl World {
             while let Some(output) = self.client.poll_output() {
                 idle = false;
                 match output {
-                    Output::Dial(dial) => self.dial = Some(dial),
+                    Output::Dial(dial) => {
+                        assert!(self.dial.is_none(), "two dials at once");
+                        self.dial = Some(dial);
+                    }
                     Output::Token => self.token = true,
                     Output::Event(event) => self.events.push(event),
                     Output::Transmit(line) => {
