@@ -65,7 +65,10 @@ fn refusals_and_heartbeats(runtime: Runtime) {
     }
     // A channel that breaks is joined again; the socket is well.
     client.publish(Some("room:lobby"), "crash", &json!({}));
+    server.hear("crashed");
+    client.publish(Some("room:lobby"), "say", &json!({ "text": "later" }));
     client.is_subscribed("room:lobby");
+    assert_eq!(server.hear("said "), "later");
     assert_eq!(client.stats().reconnect_attempts, 0);
     assert!(client.stats().latency.is_some());
     drop(lobby);

@@ -169,6 +169,8 @@ pub(super) enum Act {
     Unreadable(Utf8Bytes),
     /// The provider gives us a channel.
     Subscribed(Utf8Bytes),
+    /// It has taken one back; it is asked for again.
+    Withdrawn(Utf8Bytes),
     /// It does not, in its words.
     Refused(Utf8Bytes, Utf8Bytes),
     /// The application has to say that we may have a channel.
@@ -211,6 +213,10 @@ impl Cx<'_> {
 
     pub(super) fn subscribed(&mut self, channel: impl Into<Utf8Bytes>) {
         self.acts.push(Act::Subscribed(channel.into()));
+    }
+
+    pub(super) fn withdrawn(&mut self, channel: impl Into<Utf8Bytes>) {
+        self.acts.push(Act::Withdrawn(channel.into()));
     }
 
     pub(super) fn refused(&mut self, channel: impl Into<Utf8Bytes>, words: impl Into<Utf8Bytes>) {

@@ -54,9 +54,9 @@ fn the_transcript_of_a_session() {
     world.play(
         r#"
         C [<join>,<join>,"room:lobby","phx_join",{}]
-        C [<join>,"<id>","room:lobby","ev",{"a":1}]
         S [<join>,<join>,"room:lobby","phx_reply",{"status":"ok","response":{}}]
         E subscribed room:lobby
+        C [<join>,"<id>","room:lobby","ev",{"a":1}]
         S [<join>,"<id>","room:lobby","phx_reply",{"status":"ok","response":{"b": 2}}]
         E answer {"b": 2}
         S [null,null,"room:lobby","new_msg",{"body": "hi"}]
@@ -194,6 +194,23 @@ fn a_channel_that_broke_is_joined_again() {
         E subscribed room:lobby"#
     ));
     breaks(&mut world, 1_000);
+}
+
+/// What is said to it meanwhile waits.
+#[test]
+fn a_channel_that_broke_is_spoken_to_when_it_is_joined() {
+    let mut world = joined();
+    world.play(r#"S ["1","1","room:lobby","phx_error",{"reason":"channel_crash"}]"#);
+    ask(&mut world, "room:lobby");
+    world.play(
+        r#"
+        T 1000
+        C ["2","2","room:lobby","phx_join",{}]
+        S ["2","2","room:lobby","phx_reply",{"status":"ok","response":{}}]
+        E subscribed room:lobby
+        C ["2","<id>","room:lobby","ev",{"a":1}]
+        "#,
+    );
 }
 
 /// One that is not answered is taken back, since it may have been granted.

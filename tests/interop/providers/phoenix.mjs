@@ -63,7 +63,9 @@ await main({
         if (event === 'fail') return reply('error', { reason: 'it failed' });
         if (event === 'crash') {
           peer.joined.delete(topic);
-          return peer.send([join, ref, topic, 'phx_error', { reason: 'channel_crash' }]);
+          peer.send([join, ref, topic, 'phx_error', { reason: 'channel_crash' }]);
+          // Once it is on its way.
+          return setTimeout(() => tell('crashed'), 100);
         }
         throw new Error(`no clause for ${event}`);
       },

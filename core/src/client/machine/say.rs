@@ -94,6 +94,7 @@ impl Client {
                 self.outputs
                     .push_back(Output::Event(Event::Subscribed(channel)));
             }
+            Act::Withdrawn(channel) => _ = self.course.awaited.insert(channel),
             Act::Refused(channel, words) => {
                 self.course.confirms = true;
                 self.course.awaited.remove(&channel);

@@ -171,6 +171,11 @@ impl Protocol for Phoenix {
         }
     }
 
+    /// Events are for who has joined; those that are not are refused.
+    fn speaks_when_subscribed(&self) -> bool {
+        true
+    }
+
     fn subscribe(&mut self, cx: &mut Cx<'_>, channel: &str) {
         self.join(cx, channel.into(), 0);
     }
@@ -307,7 +312,8 @@ impl Phoenix {
         }
     }
 
-    fn broken(&mut self, cx: &Cx<'_>, topic: &str) {
+    fn broken(&mut self, cx: &mut Cx<'_>, topic: &str) {
+        cx.withdrawn(topic);
         if let Some(channel) = self.channels.get_mut(topic) {
             let wait = REJOIN[channel.failures.min(REJOIN.len() - 1)];
             channel.failures += 1;
