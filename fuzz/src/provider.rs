@@ -248,7 +248,7 @@ impl World {
             | Event::Subscribed(_)
             | Event::SubscriptionRefused(..)
             | Event::Unreadable(_)
-            | Event::Dropped(_) => {}
+            | Event::Dropped(..) => {}
         }
     }
 

@@ -180,7 +180,7 @@ fn event_handlers(client: &Client) {
         Event::Subscribed(channel) => println!("Subscribed: {channel}"),
         Event::SubscriptionRefused(channel, words) => eprintln!("Refused: {channel}, {words}"),
         Event::Unreadable(words) => eprintln!("Unreadable: {words}"),
-        Event::Dropped(messages) => eprintln!("Dropped: {messages}"),
+        Event::Dropped(messages, why) => eprintln!("Dropped: {messages}, {why}"),
         Event::Answered(..) => {}
     });
 }

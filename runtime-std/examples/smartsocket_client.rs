@@ -80,7 +80,7 @@ fn reconnection_events(client: &Client) {
         | Event::SubscriptionRefused(..)
         | Event::Answered(..)
         | Event::Unreadable(_)
-        | Event::Dropped(_) => {}
+        | Event::Dropped(..) => {}
     });
 }
 

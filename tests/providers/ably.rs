@@ -6,16 +6,16 @@ use serde_json::{Value, json};
 use smartsocket_core::client::{Auth, Provider, RequestError, Secret, State};
 
 use crate::on_both;
-use crate::runtimes::Runtime;
+use crate::runtimes::{Client, Runtime};
 use crate::servers::Server;
 use crate::survival::Case;
 
-on_both!(survives, resumes, refusals);
+on_both!(survives, resumes, new_tokens, refusals);
 
 fn case() -> Case {
     Case {
         auth: Auth::query(),
-        config: |config| config.token = Some(Secret::from("app.key:secret")),
+        options: |config| config.token = Some(Secret::from("app.key:secret")),
         channel: "chat",
         told_as: Some("chat"),
         confirmed: true,
@@ -58,6 +58,21 @@ fn resumes(runtime: Runtime) {
     assert_eq!(server.hear("left "), "chat");
     client.disconnect();
     server.hear("closed");
+}
+
+/// A token that has expired is not the end where another can be had.
+fn new_tokens(runtime: Runtime) {
+    let server = Server::start("ably.mjs");
+    let config = case().config(&server, |config| config.token = None);
+    let token = |attempt| if attempt == 2 { "good" } else { "of-last-week" }.to_owned();
+    let client = Client::with_hooks(runtime, Provider::Ably, config, Some(token), None);
+    let error = client.connect().unwrap_err();
+    assert!(error.will_retry(), "{error}");
+    client.becomes(State::Reconnecting);
+    client.becomes(State::Authenticated);
+    client.ask(Some("chat"), "e", &json!(1)).unwrap();
+    client.disconnect();
+    client.tells_nothing_of("of-last-week");
 }
 
 fn refusals(runtime: Runtime) {

@@ -16,7 +16,7 @@ const CHAT: &str = r#"{"channel":"ChatChannel","room":"1"}"#;
 fn library() -> Case {
     Case {
         auth: Auth::query(),
-        config: |config| {
+        options: |config| {
             let origin = Secret::from("http://127.0.0.1");
             config.headers.push(("Origin".into(), origin));
         },

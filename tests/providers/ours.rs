@@ -2,9 +2,7 @@
 //! other systems, whose messages go as they are.
 
 use serde_json::{Value, json};
-use smartsocket_core::client::{
-    Auth, ClientConfig, Event, Ping, Provider, Secret, SmartSocket, State, Verdict,
-};
+use smartsocket_core::client::{Auth, Event, Ping, Provider, Secret, SmartSocket, State, Verdict};
 use smartsocket_core::crypt::{Exchange, Offer};
 
 use crate::on_both;
@@ -19,7 +17,7 @@ const KEY: &str = "q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA=";
 const OTHER: &str = "EjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJCrze8=";
 
 fn client(runtime: Runtime, provider: Provider, server: &Server, path: &str) -> Client {
-    let mut config = ClientConfig::new(server.url(path));
+    let mut config = provider.config(server.url(path));
     config.reconnect = Some(backoff());
     Client::new(runtime, provider, config)
 }
@@ -128,7 +126,7 @@ fn wrong_keys(runtime: Runtime) {
 /// The server of Ignis that the program is: who says the token is in.
 fn ignis(runtime: Runtime) {
     let server = Server::ours(&[]);
-    let mut config = ClientConfig::new(server.url("/ws"));
+    let mut config = Provider::Echo.config(server.url("/ws"));
     config.reconnect = Some(backoff());
     config.token = Some(Secret::from("dev"));
     config.auth = Auth::FirstMessage {
@@ -193,7 +191,7 @@ fn mb(runtime: Runtime) {
 /// Its messages have types, as those of Protocol OS.
 fn rnode(runtime: Runtime) {
     let server = Server::ours(&[]);
-    let mut config = ClientConfig::new(server.url("/rnode?clientId=ann"));
+    let mut config = Provider::Custom.config(server.url("/rnode?clientId=ann"));
     config.reconnect = Some(backoff());
     config.ping = Some(Ping {
         interval: std::time::Duration::from_millis(100),

@@ -1,21 +1,22 @@
 //! Pusher Channels.
 
 use serde_json::{Value, json};
-use smartsocket_core::client::{Ping, Provider, Secret, State};
+use smartsocket_core::client::{Ping, Provider, Secret, State, pusher_proof};
 
 use crate::on_both;
-use crate::runtimes::Runtime;
+use crate::runtimes::{Client, Runtime, data};
 use crate::servers::Server;
 use crate::survival::Case;
 
-on_both!(survives, members, codes);
+on_both!(survives, proofs, members, codes);
 
+const KEY: &str = "278d425bdf160c739803";
 const SECRET: &str = "7ad3773142a6692b25b8";
 
 fn case() -> Case {
     Case {
         path: "/app/278d425bdf160c739803",
-        config: |config| config.token = Some(Secret::from(SECRET)),
+        options: |config| config.token = Some(Secret::from(SECRET)),
         channel: "private-chat",
         told_as: Some("private-chat"),
         confirmed: true,
@@ -29,6 +30,38 @@ fn case() -> Case {
 
 fn survives(runtime: Runtime) {
     case().survives(runtime);
+}
+
+/// The application shows who is there, anew for each connection.
+fn proofs(runtime: Runtime) {
+    const WHO: &str = r#"{"user_id":"u1","user_info":{"name":"Ann"}}"#;
+    let server = Server::start("pusher.mjs");
+    let config = case().config(&server, |config| config.token = None);
+    let prove = |channel: &str, socket: &str| {
+        let proof = pusher_proof(KEY, SECRET, socket, channel, Some(WHO));
+        (channel != "presence-closed").then_some(proof)
+    };
+    let client = Client::with_hooks(runtime, Provider::Pusher, config, None, Some(prove));
+    client.connect().unwrap();
+    client.becomes(State::Authenticated);
+    let room = client.subscribe("presence-room");
+    let is_there = || {
+        client.is_subscribed("presence-room");
+        let members: Value = serde_json::from_str(&room.json()).unwrap();
+        let ann = json!({ "ids": ["u1"], "hash": { "u1": { "name": "Ann" } }, "count": 1 });
+        assert_eq!(members, json!({ "presence": ann }));
+    };
+    is_there();
+    let closed = client.subscribe("presence-closed");
+    let words = client.is_refused("presence-closed");
+    assert_eq!(words, "there is no proof that we may have it");
+    drop(closed);
+    let grave = server.kill();
+    client.becomes(State::Reconnecting);
+    let _server = grave.revive();
+    client.becomes(State::Authenticated);
+    is_there();
+    client.disconnect();
 }
 
 /// What one says, the other hears; both stay while they are silent.
@@ -47,7 +80,7 @@ fn members(runtime: Runtime) {
     one.publish(Some("private-chat"), "client-hello", &json!({ "a": 1 }));
     let heard = subscriptions[1].next();
     assert_eq!(heard.event.as_deref(), Some("client-hello"));
-    let heard: Value = serde_json::from_str(&crate::runtimes::data(&heard)).unwrap();
+    let heard: Value = serde_json::from_str(&data(&heard)).unwrap();
     assert_eq!(heard, json!({ "a": 1 }));
 
     // After a second without a word the server wants to be asked.
@@ -65,7 +98,7 @@ fn members(runtime: Runtime) {
 fn codes(runtime: Runtime) {
     let mut server = Server::start("pusher.mjs");
     let client = case().client_with(runtime, &server, |config| {
-        config.url = config.url.replace("278d425bdf160c739803", "other");
+        config.url = config.url.replace(KEY, "other");
         config.ping = Some(Ping::default());
     });
     let error = client.connect().unwrap_err();

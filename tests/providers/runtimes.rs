@@ -89,12 +89,39 @@ macro_rules! wait {
     };
 }
 
+/// What an application gives when it is asked.
+pub(crate) type TokenHook = fn(attempt: usize) -> String;
+pub(crate) type ProofHook = fn(channel: &str, socket: &str) -> Option<Json>;
+
 impl Client {
     pub(crate) fn new(runtime: Runtime, provider: Provider, config: ClientConfig) -> Self {
+        Self::with_hooks(runtime, provider, config, None, None)
+    }
+
+    pub(crate) fn with_hooks(
+        runtime: Runtime,
+        provider: Provider,
+        config: ClientConfig,
+        token: Option<TokenHook>,
+        proof: Option<ProofHook>,
+    ) -> Self {
+        let mut attempt = 0;
+        let mut next = move |hook: TokenHook| {
+            attempt += 1;
+            hook(attempt)
+        };
         let kind = match runtime {
             Runtime::Smol => {
                 use smartsocket_smol::client::Client;
-                let builder = Client::builder(provider, "").config(|it| *it = config);
+                let mut builder = Client::builder(provider, "").config(|it| *it = config);
+                if let Some(hook) = token {
+                    builder = builder.token_hook(move || std::future::ready(Some(next(hook))));
+                }
+                if let Some(hook) = proof {
+                    builder = builder.proof_hook(move |channel, socket| {
+                        std::future::ready(hook(channel, socket))
+                    });
+                }
                 let (client, driver) = builder.build().unwrap();
                 let events = client.events();
                 Kind::Smol {
@@ -105,7 +132,13 @@ impl Client {
             }
             Runtime::Std => {
                 use smartsocket_std::client::Client;
-                let builder = Client::builder(provider, "").config(|it| *it = config);
+                let mut builder = Client::builder(provider, "").config(|it| *it = config);
+                if let Some(hook) = token {
+                    builder = builder.token_hook(move || Some(next(hook)));
+                }
+                if let Some(hook) = proof {
+                    builder = builder.proof_hook(hook);
+                }
                 let client = builder.start().unwrap();
                 let events = client.events();
                 Kind::Std { client, events }

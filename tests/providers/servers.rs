@@ -34,8 +34,12 @@ impl What {
         let port = port.to_string();
         let mut command = match self {
             Self::Script(name) => {
-                let ruby = name.ends_with(".rb");
-                let mut command = Command::new(if ruby { "ruby" } else { "node" });
+                let interpreter = match name.rsplit('.').next() {
+                    Some("rb") => "ruby",
+                    Some("sh") => "sh",
+                    _ => "node",
+                };
+                let mut command = Command::new(interpreter);
                 command.arg(scripts().join(name)).args(["serve", &port]);
                 command
             }

@@ -136,7 +136,7 @@ fn protocol_os(runtime: Runtime) {
             data: || json!({ "id": "123" }),
             answer: || json!({ "asked": { "id": "123" } }),
         }),
-        config: |config| {
+        options: |config| {
             config.ping = Some(Ping {
                 interval: Duration::from_millis(100),
                 ..Ping::default()

@@ -16,7 +16,7 @@ pub(crate) struct Case {
     /// Path and query of the URL.
     pub(crate) path: &'static str,
     pub(crate) auth: Auth,
-    pub(crate) config: fn(&mut ClientConfig),
+    pub(crate) options: fn(&mut ClientConfig),
     /// What is subscribed to, by the name that the server tells.
     pub(crate) channel: &'static str,
     pub(crate) told_as: Option<&'static str>,
@@ -48,7 +48,7 @@ impl Case {
             provider,
             path: "/",
             auth: Auth::None,
-            config: |_| {},
+            options: |_| {},
             channel: "*",
             told_as: None,
             confirmed: false,
@@ -70,13 +70,22 @@ impl Case {
         server: &Server,
         change: impl Fn(&mut ClientConfig),
     ) -> Client {
+        let config = self.config(server, change);
+        Client::new(runtime, self.provider.clone(), config)
+    }
+
+    pub(crate) fn config(
+        &self,
+        server: &Server,
+        change: impl Fn(&mut ClientConfig),
+    ) -> ClientConfig {
         let mut config = self.provider.config(server.url(self.path));
         config.auth = self.auth.clone();
         config.token = Some(Secret::from(TOKEN));
         config.reconnect = Some(backoff());
-        (self.config)(&mut config);
+        (self.options)(&mut config);
         change(&mut config);
-        Client::new(runtime, self.provider.clone(), config)
+        config
     }
 
     /// The story.

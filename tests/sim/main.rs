@@ -13,6 +13,7 @@ mod ending;
 mod model;
 mod oracles;
 mod peer;
+mod storms;
 mod wire;
 mod world;
 

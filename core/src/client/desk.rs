@@ -363,7 +363,7 @@ impl Desk {
             | Event::Subscribed(_)
             | Event::SubscriptionRefused(..)
             | Event::Unreadable(_)
-            | Event::Dropped(_) => {}
+            | Event::Dropped(..) => {}
         }
         self.listeners.retain_mut(|listen| listen(event));
         let name = if let Event::Message(incoming) = event {

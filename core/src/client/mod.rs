@@ -170,8 +170,29 @@ pub enum Event {
     Ended(Ending, Verdict),
     /// A message that could not be read, and why.
     Unreadable(Utf8Bytes),
-    /// What waited too long or was too much is dropped: so many messages.
-    Dropped(usize),
+    /// So many messages were never sent, and why.
+    Dropped(usize, Loss),
+}
+
+/// Why a message was never sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// It had to make room in the queue, or found none.
+    Crowded,
+    /// The client was disconnected, or gave up, while it waited.
+    Closed,
+    /// The provider has no such messages, for this reason.
+    Refused(Utf8Bytes),
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Crowded => f.write_str("too much was waiting to be sent"),
+            Self::Closed => f.write_str("there is no connection, and will be none"),
+            Self::Refused(words) => printable(words).fmt(f),
+        }
+    }
 }
 
 /// For a log, in the words of SmartSocket where it has some (SS-109); without
@@ -202,8 +223,8 @@ impl fmt::Display for Event {
             Self::Unreadable(words) => {
                 write!(f, "A message could not be read: {}", printable(words))
             }
-            Self::Dropped(1) => f.write_str("A message was dropped"),
-            Self::Dropped(messages) => write!(f, "{messages} messages were dropped"),
+            Self::Dropped(1, why) => write!(f, "A message was dropped: {why}"),
+            Self::Dropped(messages, why) => write!(f, "{messages} messages were dropped: {why}"),
         }
     }
 }
@@ -358,8 +379,14 @@ pub struct ClientStats {
     pub bytes_sent: u64,
     /// The last round trip of a ping.
     pub latency: Option<Duration>,
-    /// Messages that had to make room in the queue.
+    /// Messages that were never sent.
     pub dropped: u64,
+    /// Those of them for which there was no room.
+    pub crowded: u64,
+    /// Those that waited when the client was disconnected or gave up.
+    pub closed: u64,
+    /// Those that the provider has no way to say.
+    pub refused: u64,
     /// Messages that wait.
     pub queued: usize,
     /// How long it has been `authenticated`.

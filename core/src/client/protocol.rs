@@ -173,8 +173,8 @@ pub(super) enum Act {
     Refused(Utf8Bytes, Utf8Bytes),
     /// The application has to say that we may have a channel.
     Authorize(Utf8Bytes, Utf8Bytes),
-    /// There was no way to say it.
-    Dropped,
+    /// There was no way to say it, for this reason.
+    Dropped(Utf8Bytes),
     /// A request's answer.
     Answered(RequestId, Result<Json, Utf8Bytes>),
     /// A ping went out: so long until something must come.
@@ -182,6 +182,11 @@ pub(super) enum Act {
     /// A ping was answered, after so many milliseconds.
     Pong(u64),
 }
+
+/// Why [`Saying::Bytes`] cannot be said to most.
+pub(super) const NO_BYTES: &str = "this provider has no events of bytes";
+/// Why a request cannot be made of some.
+pub(super) const NO_REQUESTS: &str = "this provider has no requests";
 
 impl Cx<'_> {
     pub(super) fn send(&mut self, message: impl Into<Message>) {
@@ -219,9 +224,13 @@ impl Cx<'_> {
             .push(Act::Authorize(channel.into(), socket.into()));
     }
 
-    /// There is no way to say it.
-    pub(super) fn dropped(&mut self) {
-        self.acts.push(Act::Dropped);
+    /// There is no way to say what may wait for an answer.
+    pub(super) fn refuse(&mut self, answer: Option<RequestId>, words: impl Into<Utf8Bytes>) {
+        let words = words.into();
+        match answer {
+            Some(id) => self.answered(id, Err(words)),
+            None => self.acts.push(Act::Dropped(words)),
+        }
     }
 
     pub(super) fn answered(&mut self, id: RequestId, answer: Result<Json, Utf8Bytes>) {

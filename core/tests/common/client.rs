@@ -18,8 +18,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use smartsocket_core::client::{
-    Backoff, ClientConfig, Dial, Event, Jitter, LineId, Output, Payload, Provider, RequestError,
-    RequestId, State, Verdict,
+    Backoff, ClientConfig, Dial, Event, Jitter, LineId, Loss, Output, Payload, Provider,
+    RequestError, RequestId, State, Verdict,
 };
 use smartsocket_core::websocket::{self, Decision};
 use smartsocket_core::{Client, CloseCode, Config, Fault, Json, Message, Seed, Tick, WebSocket};
@@ -144,7 +144,10 @@ impl World {
             while let Some(output) = self.client.poll_output() {
                 idle = false;
                 match output {
-                    Output::Dial(dial) => self.dial = Some(dial),
+                    Output::Dial(dial) => {
+                        assert!(self.dial.is_none(), "two dials at once");
+                        self.dial = Some(dial);
+                    }
                     Output::Token => self.token = true,
                     Output::Event(event) => self.events.push(event),
                     Output::Transmit(line) => {
@@ -439,6 +442,7 @@ fn line(event: &Event) -> String {
         Event::Answered(_, Err(error)) => format!("no answer: {error}"),
         Event::Ended(ending, verdict) => format!("ended {verdict:?}: {ending}"),
         Event::Unreadable(words) => format!("unreadable: {words}"),
-        Event::Dropped(messages) => format!("dropped {messages}"),
+        Event::Dropped(messages, Loss::Refused(words)) => format!("dropped {messages}: {words}"),
+        Event::Dropped(messages, why) => format!("dropped {messages} {why:?}"),
     }
 }

@@ -145,7 +145,7 @@ fn what_is_published_is_acknowledged_by_its_number() {
         C {"action":15,"channel":"c","msgSerial":3,"messages":[{"name":"a"}]}
         C {"action":15,"channel":"c","msgSerial":4,"messages":[{"name":"b"}]}
         C {"action":15,"channel":"c","msgSerial":5,"messages":[{"name":"c"}]}
-        E dropped 1
+        E dropped 1: the message is too long
         E no answer: a message needs a channel
         S {"action":1,"msgSerial":0,"count":4,"res":null}
         E answer null
@@ -184,7 +184,7 @@ fn heartbeats_are_watched() {
         S {"action":0,"id":"<id>"}
         "#,
     );
-    let latency = world.client.stats().latency;
+    let latency = world.client.stats(world.now).latency;
     assert_eq!(latency.map(|it| it.as_millis()), Some(40));
 }
 

@@ -127,9 +127,9 @@ fn actions_are_objects() {
     }
     world.play(
         "
-        E dropped 1
+        E dropped 1: an action needs a channel
         E no answer: this provider has no requests
-        E dropped 1
+        E dropped 1: this provider has no events of bytes
         C as it is
         ",
     );
@@ -242,7 +242,7 @@ fn actions_wait_until_their_channel_is_there() {
         C {"command":"message","identifier":"{\"channel\":\"ChatChannel\"}","data":"{\"action\":\"a\"}"}
         "#,
     );
-    assert_eq!(world.client.stats().queued, 0);
+    assert_eq!(world.client.stats(world.now).queued, 0);
 }
 
 #[test]

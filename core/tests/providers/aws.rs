@@ -105,7 +105,7 @@ fn long_messages_go_in_frames_that_the_gateway_takes() {
     world.received.clear();
     world.play(
         "
-        E dropped 1
+        E dropped 1: a message has 128 KiB at most
         E no answer: a message has 128 KiB at most
         ",
     );

@@ -302,7 +302,7 @@ fn pings_are_messages_and_measure_the_way() {
         S {"type":"pong"}
         "#,
     );
-    let latency = world.client.stats().latency;
+    let latency = world.client.stats(world.now).latency;
     assert_eq!(latency.map(|it| it.as_millis()), Some(40));
     world.pass(seconds(35));
     assert_eq!(world.verdict(), Some(Verdict::Backoff));

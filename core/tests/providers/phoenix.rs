@@ -153,7 +153,7 @@ fn refusals_are_told() {
         C ["3","3","c","phx_join",{}]
         C [null,"<id>","none","ev",{"a":1}]
         E no answer: an event needs a topic
-        E dropped 1
+        E dropped 1: an event needs a topic
         S ["1","1","a","phx_reply",{"status":"error","response":{"reason":"unmatched topic"}}]
         E refused a: unmatched topic
         S ["2","2","b","phx_reply",{"status":"error","response":{"code":7}}]
@@ -236,7 +236,7 @@ fn heartbeats_go_out_and_need_an_answer() {
         E attempt 1 in 10ms
         "#,
     );
-    let latency = world.client.stats().latency;
+    let latency = world.client.stats(world.now).latency;
     assert_eq!(latency, Some(Duration::from_millis(70)));
 }
 
@@ -296,7 +296,7 @@ fn payloads_can_be_binary() {
     world.play(
         "
         C binary [0, 0, 1, 5, 4, 50, 108, 111, 98, 98, 121, 112, 117, 115, 104, 7]
-        E dropped 1
+        E dropped 1: a name has 255 bytes at most
         ",
     );
 }

@@ -216,7 +216,7 @@ fn an_attempt_is_not_asked_for_a_pong() {
     // The server takes its time to answer the upgrade.
     world.pass(Duration::from_secs(4));
     assert!(world.events.is_empty(), "{:?}", world.events);
-    assert_eq!(world.client.stats().dropped, 0);
+    assert_eq!(world.client.stats(world.now).dropped, 0);
 }
 
 #[test]
@@ -243,10 +243,10 @@ fn clients_may_send_few_things() {
         C {"event":"client-x","channel":"presence-c","data":{"a":1}}
         C {"event":"pusher:signin","data":{"a":1}}
         C as it is
-        E dropped 1
-        E dropped 1
-        E dropped 1
-        E dropped 1
+        E dropped 1: clients may send events client-... to private and presence channels
+        E dropped 1: clients may send events client-... to private and presence channels
+        E dropped 1: clients may send events client-... to private and presence channels
+        E dropped 1: this provider has no events of bytes
         E no answer: this provider has no requests
         S {"event":"pusher:error","data":{"code":4301,"message":"too fast"}}
         E message event=pusher:error {"code":4301,"message":"too fast"}
@@ -277,7 +277,7 @@ fn silence_is_asked_about() {
         "#,
     );
     assert_eq!(
-        world.client.stats().latency,
+        world.client.stats(world.now).latency,
         Some(Duration::from_millis(90))
     );
     let own = config().ping;

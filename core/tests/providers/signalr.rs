@@ -83,7 +83,7 @@ fn a_connection_is_negotiated_first() {
     let post = "POST /hub/negotiate?negotiateVersion=1&access_token=T";
     let get = "/hub?id=C%2F1&access_token=T";
     assert_eq!(world.requests, [post, get, post, get]);
-    assert_eq!(world.client.stats().reconnect_attempts, 2);
+    assert_eq!(world.client.stats(world.now).reconnect_attempts, 2);
 }
 
 /// Another server gets the token that is for it, and ours not.

@@ -192,7 +192,7 @@ fn binary_data_comes_and_goes_in_attachments() {
         C 451-["upload",{"_placeholder":true,"num":0}]
         C binary [9]
         C 42<id>["get"]
-        E dropped 1
+        E dropped 1: this name is reserved
         S 451-["bin",{"_placeholder":true,"num":0}]
         S binary [1, 2]
         E message event=bin binary [1, 2]
@@ -254,11 +254,11 @@ fn namespaces_are_channels() {
         C 40{{"token":"T"}}
         S 40{{"sid":"abc"}}
         E state authenticated
-        E dropped 1
+        E dropped 1: this namespace is not subscribed to
         C 40/admin,{{"token":"T"}}
         C 40/none,{{"token":"T"}}
         S 44/none,{{"message":"Invalid namespace"}}
-        E dropped 1
+        E dropped 1: Invalid namespace
         E refused /none: Invalid namespace
         S 40/admin,{{"sid":"def"}}
         C 42/admin,["early",1]
@@ -420,7 +420,7 @@ fn a_reserved_name_would_end_the_session() {
     world.client.request(now, None, "connect", None, None);
     world.play(
         "
-        E dropped 1
+        E dropped 1: this name is reserved
         E no answer: this name is reserved
         ",
     );

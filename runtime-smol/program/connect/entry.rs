@@ -48,6 +48,7 @@ pub(super) enum Entry<'a> {
     },
     Dropped {
         count: usize,
+        reason: String,
     },
     Stats(Figures),
 }

@@ -54,7 +54,7 @@ With --provider, --json writes objects of these types, all with a time:
                 now, backoff, after, reauthenticate, stay or fatal
   reconnecting  attempt, wait_ms
   unreadable    reason: a message that could not be read
-  dropped       count: messages that were never sent
+  dropped       count, reason: messages that were never sent
   stats         with --stats and on SIGUSR1
   error         message, exit_code: the last, unless all went well
 

@@ -2,7 +2,7 @@
 //! stderr, or everything as JSON on stdout.
 
 use std::io;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -96,16 +96,16 @@ impl Print {
                     .aside(&format!("a message that cannot be read: {reason}"));
                 self.transcript.entry(Entry::Unreadable { reason })
             }
-            Event::Dropped(count) => {
-                let count = *count;
+            Event::Dropped(count, why) => {
+                let (count, reason) = (*count, self.transcript.harmless(&why.to_string()));
                 let what = if count == 1 {
                     "message was"
                 } else {
                     "messages were"
                 };
                 self.transcript
-                    .aside(&format!("{count} {what} dropped and never sent"));
-                self.transcript.entry(Entry::Dropped { count })
+                    .aside(&format!("{count} {what} never sent: {reason}"));
+                self.transcript.entry(Entry::Dropped { count, reason })
             }
             // The session has it from the question.
             Event::Answered(..) => Ok(()),
@@ -159,12 +159,7 @@ impl Print {
         let latency = stats.latency.map_or("not measured".into(), |latency| {
             format!("{:.1} ms", milliseconds(latency))
         });
-        // The client's own is as old as what it last heard.
-        let since = stats.connected_at.filter(|_| stats.uptime.is_some());
-        let uptime = since.and_then(|since| {
-            let since = UNIX_EPOCH + Duration::from_millis(since);
-            SystemTime::now().duration_since(since).ok()
-        });
+        let uptime = stats.uptime;
         let connected = uptime.map_or("not connected".into(), |uptime| {
             format!("connected for {:.1} s", uptime.as_secs_f64())
         });

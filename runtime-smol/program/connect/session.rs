@@ -233,7 +233,7 @@ impl Shown {
                 | Event::Answered(..)
                 | Event::Ended(..)
                 | Event::Unreadable(_)
-                | Event::Dropped(_) => None,
+                | Event::Dropped(..) => None,
             };
             // The session may be over; then it does not matter any more.
             if let Some(told) = written.err().map(News::Unheard).or(tell) {

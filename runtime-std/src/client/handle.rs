@@ -293,7 +293,8 @@ impl Client {
 
     /// Figures so far.
     pub fn stats(&self) -> ClientStats {
-        self.0.0.lock().desk.client.stats()
+        let now = self.0.0.now();
+        self.0.0.lock().desk.client.stats(now)
     }
 }
 
@@ -377,7 +378,7 @@ fn log(event: &Event) {
         Event::Ended(..)
         | Event::SubscriptionRefused(..)
         | Event::Unreadable(_)
-        | Event::Dropped(_) => Level::Warn,
+        | Event::Dropped(..) => Level::Warn,
         Event::State(State::Authenticated | State::Error) | Event::Reconnecting { .. } => {
             Level::Info
         }

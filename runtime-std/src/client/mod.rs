@@ -24,7 +24,7 @@ pub use builder::{ClientBuilder, StartError};
 pub use handle::Client;
 pub use smartsocket_core::client::{
     AckTicket, Auth, Backoff, ClientConfig, ClientStats, ConfigError, ConnectError, Ending, Event,
-    Incoming, Jitter, Payload, Ping, Priority, Provider, QueueConfig, RequestError, Secret,
+    Incoming, Jitter, Loss, Payload, Ping, Priority, Provider, QueueConfig, RequestError, Secret,
     SmartSocket, State, Verdict, close_reason, form, parse_message, pusher_proof,
 };
 pub use subscription::{Events, Subscription};

@@ -10,6 +10,15 @@ const PING = 1_300;
 
 await main({
   async serve() {
+    // A process that did not run for a while sees at once what came one by one: then it does not judge.
+    let [tick, stalled] = [performance.now(), -Infinity];
+    const late = () => {
+      const now = performance.now();
+      if (now - tick > 100) stalled = now;
+      return now - stalled < 1_000;
+    };
+    setInterval(() => (late(), (tick = performance.now())), 20).unref();
+
     const { server, peers } = scripted({
       accept(request) {
         const url = new URL(request.url, 'http://x');
@@ -27,7 +36,7 @@ await main({
           const now = performance.now();
           while (recent.length && now - recent[0] >= 1_000) recent.shift();
           recent.push(now);
-          if (recent.length <= PER_SECOND) return;
+          if (late() || recent.length <= PER_SECOND) return;
           wrong(`${recent.length} messages in a second`);
           peer.ws.close(1008, 'Too many requests');
         };

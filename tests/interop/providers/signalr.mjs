@@ -45,7 +45,7 @@ await main({
       opened(peer) {
         peer.say = (record) => peer.ws.send(JSON.stringify(record) + END);
         const ping = setInterval(() => peer.agreed && peer.say({ type: 6 }), PING);
-        peer.ws.on('close', () => clearInterval(ping));
+        peer.ws.on('close', () => (clearInterval(ping), tell('left', 'hub')));
         return { agreed: false, rest: '', streams: new Map(), calls: 0 };
       },
       received(peer, text) {

@@ -5,6 +5,7 @@
 mod host;
 mod model;
 mod setup;
+pub mod storm;
 mod world;
 
 use smartsocket_core::Seed;
@@ -73,7 +74,7 @@ pub struct Outcome {
 
 pub fn run(seed: u64) -> Outcome {
     let mut world = World::new(seed);
-    let steps = 50 + world.chance.below(1_000);
+    let steps = 50 + world.chance.below(2_000);
     for _ in 0..steps {
         world.take_step();
     }

@@ -87,7 +87,7 @@ impl World {
         let mut chance = Chance::new(seed ^ 0x5eed_c1ae_0000_0000);
         let weather = Weather {
             misfortunes: *chance.of(&[0, 5, 30, 100]),
-            bite: *chance.of(&[10, 100, 5_000]),
+            bite: *chance.of(&[30, 300, 5_000]),
             failures: *chance.of(&[0, 10, 50]),
             limited: chance.percent(15),
         };
@@ -102,7 +102,7 @@ impl World {
         let host = Host::new(Chance::new(chance.next()), mood, rate, Tick::ZERO);
         let clients = (0..1 + chance.below(4)).map(|_| Far::new(&mut chance));
         let clients = clients.collect();
-        Self {
+        let mut world = Self {
             chance,
             weather,
             now: Tick::ZERO,
@@ -115,7 +115,14 @@ impl World {
             announced: 0,
             tokens: 0,
             trace: 0,
+        };
+        for at in 0..world.clients.len() {
+            if world.chance.percent(80) {
+                world.clients[at].connect(Tick::ZERO);
+                world.settle(at, None, None);
+            }
         }
+        world
     }
 
     fn note(&mut self, what: u64) {
@@ -143,10 +150,10 @@ impl World {
         }
         let client = self.chance.below(self.clients.len());
         match self.chance.below(100) {
-            0..25 => self.command(client),
-            25..33 => self.dialed(client),
-            33..38 => self.hook(client),
-            38..75 => {
+            0..15 => self.command(client),
+            15..22 => self.dialed(client),
+            22..26 => self.hook(client),
+            26..75 => {
                 if !self.wires.is_empty() {
                     let at = self.chance.below(self.wires.len());
                     let number = self.wires[at].number;
@@ -171,6 +178,10 @@ impl World {
     fn command(&mut self, at: usize) {
         let now = self.now;
         let far = &mut self.clients[at];
+        if far.model.rests() && self.chance.percent(30) {
+            far.connect(now);
+            return self.settle(at, None, None);
+        }
         match self.chance.below(40) {
             0..14 => self.say(at),
             14..20 if far.model.kind.is_smartsocket() || far.model.kind == Kind::Custom => {
@@ -587,14 +598,14 @@ impl World {
         while let Some(output) = self.clients[at].client.poll_output() {
             outputs += 1;
             assert!(outputs < 10_000, "no end of outputs");
-            if let Output::Event(Event::Dropped(messages)) = output {
+            if let Output::Event(Event::Dropped(messages, _)) = output {
                 dropped += messages as u64;
                 continue;
             }
             self.output(at, output);
         }
         let far = &mut self.clients[at];
-        let stats = far.client.stats();
+        let stats = far.client.stats(now);
         far.model.reconcile(now, new, was, dropped, stats.queued);
         assert_eq!(far.model.state, far.client.state());
         far.model.look(now, &stats, far.client.next_timeout());
@@ -706,7 +717,7 @@ impl World {
             }
             Event::SubscriptionRefused(..) => panic!("nobody refuses"),
             Event::Unreadable(words) => panic!("{words}"),
-            Event::Dropped(_) => unreachable!("counted before"),
+            Event::Dropped(..) => unreachable!("counted before"),
         }
     }
 

@@ -12,7 +12,7 @@ use crate::websocket::{ClientError, Event as Inner, Output as InnerOutput, WebSo
 
 use super::super::protocol::{Protocol, Saying};
 use super::super::verdict::{Ending, Verdict};
-use super::super::{ConfigError, Dial, Event, LineId, Output, State};
+use super::super::{ConfigError, Dial, Event, LineId, Loss, Output, State};
 use super::{Client, LONGEST_HINT, is_pattern};
 
 /// An attempt, and the connection that it becomes.
@@ -448,7 +448,7 @@ impl Client {
         self.next = None;
         self.renew = Tick::MAX;
         let waiting = self.queue.drain().count();
-        self.lost(waiting);
+        self.lost(waiting, Loss::Closed);
         self.fail_requests(|_| true);
         self.enter(state);
     }

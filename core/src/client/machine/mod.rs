@@ -552,10 +552,11 @@ impl Client {
     }
 
     /// Figures so far.
-    pub fn stats(&self) -> ClientStats {
+    pub fn stats(&self, now: Tick) -> ClientStats {
+        let now = now.max(self.clock);
         ClientStats {
             queued: self.queue.len(),
-            uptime: self.since.map(|since| self.clock.since(since)),
+            uptime: self.since.map(|since| now.since(since)),
             ..self.stats
         }
     }

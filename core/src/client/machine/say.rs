@@ -11,7 +11,7 @@ use crate::time::Tick;
 use super::super::protocol::{Act, Cx, Protocol, Saying};
 use super::super::queue::Priority;
 use super::super::verdict::Ending;
-use super::super::{Event, Incoming, Output, RequestError, RequestId, State, SubscriptionId};
+use super::super::{Event, Incoming, Loss, Output, RequestError, RequestId, State, SubscriptionId};
 use super::{Client, LONGEST_HINT, Phase};
 
 /// Messages of the protocol that wait for room or for the limit.
@@ -65,7 +65,7 @@ impl Client {
                     self.course.held.push_back(message);
                     self.flush_held();
                 } else {
-                    self.lost(1);
+                    self.lost(1, Loss::Crowded);
                 }
             }
             Act::Ready => self.ready(),
@@ -110,7 +110,7 @@ impl Client {
                     self.answer(id, answer.map_err(RequestError::Refused));
                 }
             }
-            Act::Dropped => self.lost(1),
+            Act::Dropped(words) => self.lost(1, Loss::Refused(words)),
             Act::ExpectPong => {
                 let timeout = self.config.ping.map_or(Duration::MAX, |ping| ping.timeout);
                 self.pong = self.pong.min(now + timeout);
@@ -196,7 +196,7 @@ impl Client {
             .queue
             .push(&self.config.queue, priority, bytes, waiting)
             .collect();
-        self.lost(gone.len());
+        self.lost(gone.len(), Loss::Crowded);
         for id in gone.into_iter().filter_map(|waiting| waiting.answer) {
             self.answer(id, Err(RequestError::Dropped));
         }
@@ -222,11 +222,18 @@ impl Client {
         self.with_protocol(|protocol, cx| protocol.say(cx, &saying, answer));
     }
 
-    pub(super) fn lost(&mut self, messages: usize) {
+    pub(super) fn lost(&mut self, messages: usize, why: Loss) {
         if messages > 0 {
-            self.stats.dropped += messages as u64;
-            self.outputs
-                .push_back(Output::Event(Event::Dropped(messages)));
+            let stats = &mut self.stats;
+            let of_it = match &why {
+                Loss::Crowded => &mut stats.crowded,
+                Loss::Closed => &mut stats.closed,
+                Loss::Refused(_) => &mut stats.refused,
+            };
+            *of_it += messages as u64;
+            stats.dropped += messages as u64;
+            let event = Event::Dropped(messages, why);
+            self.outputs.push_back(Output::Event(event));
         }
     }
 

@@ -20,7 +20,7 @@ use crate::websocket::Cause;
 
 use super::super::backoff::{Backoff, Jitter};
 use super::super::config::ClientConfig;
-use super::super::protocol::{Attempt, Cx, Protocol, Saying};
+use super::super::protocol::{Attempt, Cx, NO_BYTES, NO_REQUESTS, Protocol, Saying};
 use super::super::utilities::parse_message;
 use super::super::verdict::{Ending, Verdict};
 use super::super::{ConfigError, Incoming, Payload, RequestId};
@@ -183,9 +183,8 @@ impl Protocol for ActionCable {
     }
 
     fn say(&mut self, cx: &mut Cx<'_>, what: &Saying, answer: Option<RequestId>) {
-        if let Some(id) = answer {
-            let words = Utf8Bytes::from_static("this provider has no requests");
-            return cx.answered(id, Err(words));
+        if answer.is_some() {
+            return cx.refuse(answer, NO_REQUESTS);
         }
         match what {
             Saying::Raw(message @ Message::Text(_)) => cx.send(message.clone()),
@@ -197,9 +196,8 @@ impl Protocol for ActionCable {
                 let data = action(name, data.as_ref());
                 cx.send(command("message", &identifier(channel), Some(&data)));
             }
-            Saying::Raw(Message::Binary(_))
-            | Saying::Event { channel: None, .. }
-            | Saying::Bytes { .. } => cx.dropped(),
+            Saying::Event { channel: None, .. } => cx.refuse(None, "an action needs a channel"),
+            Saying::Raw(Message::Binary(_)) | Saying::Bytes { .. } => cx.refuse(None, NO_BYTES),
         }
     }
 

@@ -17,7 +17,7 @@ use crate::http::UpgradeRequest;
 use crate::json::Json;
 use crate::message::{Message, Utf8Bytes};
 
-use super::super::protocol::{Attempt, Cx, Protocol, Saying};
+use super::super::protocol::{Attempt, Cx, NO_BYTES, Protocol, Saying};
 use super::super::utilities::parse_message;
 use super::super::{
     ClientConfig, ConfigError, Ending, Incoming, Payload, Ping, RequestId, Verdict,
@@ -127,16 +127,13 @@ impl Protocol for Aws {
                 name,
                 data,
             } => Message::text(body(channel.as_deref(), name, data.as_ref(), answer)),
-            Saying::Bytes { .. } => return cx.dropped(),
+            Saying::Bytes { .. } => return cx.refuse(answer, NO_BYTES),
         };
         if message.len() <= MESSAGE {
             self.running.extend(answer);
             return cx.send(message);
         }
-        match answer {
-            Some(id) => cx.answered(id, Err("a message has 128 KiB at most".into())),
-            None => cx.dropped(),
-        }
+        cx.refuse(answer, "a message has 128 KiB at most");
     }
 
     fn forget(&mut self, id: RequestId) {

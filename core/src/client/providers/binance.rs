@@ -20,7 +20,7 @@ use crate::limit::RateLimit;
 use crate::message::{Message, Utf8Bytes};
 use crate::time::Tick;
 
-use super::super::protocol::{Attempt, Cx, Protocol, Saying};
+use super::super::protocol::{Attempt, Cx, NO_BYTES, Protocol, Saying};
 use super::super::utilities::parse_message;
 use super::super::{ClientConfig, ConfigError, Ending, Incoming, Payload, RequestId, Verdict};
 use super::shared;
@@ -233,7 +233,7 @@ impl Protocol for Binance {
                 let params = data.as_ref().map(Json::as_str);
                 self.ask(cx, name, params, answer.map(Pending::Request));
             }
-            Saying::Bytes { .. } => cx.dropped(),
+            Saying::Bytes { .. } => cx.refuse(answer, NO_BYTES),
         }
     }
 

@@ -3,9 +3,9 @@
 
 use crate::http::UpgradeRequest;
 use crate::json::Json;
-use crate::message::{Message, Utf8Bytes};
+use crate::message::Message;
 
-use super::super::protocol::{Attempt, Cx, Protocol, Saying};
+use super::super::protocol::{Attempt, Cx, NO_REQUESTS, Protocol, Saying};
 use super::super::{ConfigError, Incoming, Payload, RequestId};
 use super::shared;
 
@@ -34,9 +34,8 @@ impl Protocol for Echo {
 
     /// Of an event only its data go; nothing tells which answer is whose.
     fn say(&mut self, cx: &mut Cx<'_>, what: &Saying, answer: Option<RequestId>) {
-        if let Some(id) = answer {
-            let words = Utf8Bytes::from_static("this provider has no requests");
-            return cx.answered(id, Err(words));
+        if answer.is_some() {
+            return cx.refuse(answer, NO_REQUESTS);
         }
         match what {
             Saying::Raw(message) => cx.send(message.clone()),

@@ -21,7 +21,7 @@ use crate::json::Json;
 use crate::message::{Message, Utf8Bytes};
 use crate::time::Tick;
 
-use super::super::protocol::{Attempt, Cx, Protocol, Saying};
+use super::super::protocol::{Attempt, Cx, NO_BYTES, Protocol, Saying};
 use super::super::utilities::parse_message;
 use super::super::{
     Backoff, ClientConfig, ConfigError, Ending, Incoming, Jitter, Payload, RequestId, Verdict,
@@ -320,7 +320,7 @@ impl Protocol for Graphql {
                 };
                 self.start(cx, &id, &operation(name, data.as_ref()));
             }
-            Saying::Bytes { .. } => cx.dropped(),
+            Saying::Bytes { .. } => cx.refuse(answer, NO_BYTES),
         }
     }
 

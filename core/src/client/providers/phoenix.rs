@@ -201,14 +201,11 @@ impl Protocol for Phoenix {
                 let (join, id) = self.refs(topic, answer);
                 match push(join.as_deref(), &id, topic, name, data) {
                     Some(message) => cx.send(message),
-                    None => cx.dropped(),
+                    None => cx.refuse(answer, "a name has 255 bytes at most"),
                 }
             }
             Saying::Event { channel: None, .. } | Saying::Bytes { channel: None, .. } => {
-                match answer {
-                    Some(id) => cx.answered(id, Err("an event needs a topic".into())),
-                    None => cx.dropped(),
-                }
+                cx.refuse(answer, "an event needs a topic");
             }
         }
     }

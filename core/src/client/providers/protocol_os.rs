@@ -14,7 +14,7 @@ use crate::http::UpgradeRequest;
 use crate::json::Json;
 use crate::message::{Message, Utf8Bytes};
 
-use super::super::protocol::{Attempt, Cx, Protocol, Saying};
+use super::super::protocol::{Attempt, Cx, NO_BYTES, Protocol, Saying};
 use super::super::{ConfigError, Incoming, Payload, RequestId};
 use super::shared;
 
@@ -119,7 +119,7 @@ impl Protocol for ProtocolOs {
     fn say(&mut self, cx: &mut Cx<'_>, what: &Saying, answer: Option<RequestId>) {
         let (channel, name, data) = match what {
             Saying::Raw(message) => return cx.send(message.clone()),
-            Saying::Bytes { .. } => return cx.dropped(),
+            Saying::Bytes { .. } => return cx.refuse(answer, NO_BYTES),
             Saying::Event {
                 channel,
                 name,

@@ -18,7 +18,7 @@ use crate::websocket::Cause;
 
 use super::super::backoff::{Backoff, Jitter};
 use super::super::config::{Auth, ClientConfig, Ping};
-use super::super::protocol::{Attempt, Cx, Protocol, Saying};
+use super::super::protocol::{Attempt, Cx, NO_BYTES, NO_REQUESTS, Protocol, Saying};
 use super::super::utilities::parse_message;
 use super::super::verdict::{Ending, Verdict};
 use super::super::{ConfigError, Incoming, Payload, RequestId};
@@ -209,13 +209,14 @@ impl Protocol for Pusher {
     }
 
     fn say(&mut self, cx: &mut Cx<'_>, what: &Saying, answer: Option<RequestId>) {
-        if let Some(id) = answer {
-            let words = Utf8Bytes::from_static("this provider has no requests");
-            return cx.answered(id, Err(words));
+        if answer.is_some() {
+            return cx.refuse(answer, NO_REQUESTS);
         }
         let (channel, name, data) = match what {
             Saying::Raw(Message::Text(text)) => return cx.send(Message::Text(text.clone())),
-            Saying::Raw(Message::Binary(_)) | Saying::Bytes { .. } => return cx.dropped(),
+            Saying::Raw(Message::Binary(_)) | Saying::Bytes { .. } => {
+                return cx.refuse(None, NO_BYTES);
+            }
             Saying::Event {
                 channel,
                 name,
@@ -233,7 +234,10 @@ impl Protocol for Pusher {
                 let channel = Json::string(channel);
                 format!("{{\"event\":{event},\"channel\":{channel},\"data\":{data}}}")
             }
-            None | Some(_) => return cx.dropped(),
+            None | Some(_) => {
+                let words = "clients may send events client-... to private and presence channels";
+                return cx.refuse(None, words);
+            }
         };
         cx.send(Message::text(said));
     }

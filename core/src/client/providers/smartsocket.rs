@@ -20,7 +20,7 @@ use crate::message::{Message, Utf8Bytes};
 use crate::time::Tick;
 
 use super::super::config::{ClientConfig, Secret};
-use super::super::protocol::{Attempt, Cx, Protocol, Saying};
+use super::super::protocol::{Attempt, Cx, NO_BYTES, Protocol, Saying};
 use super::super::verdict::Verdict;
 use super::super::{AckTicket, Backoff, ConfigError, Incoming, LineId, Payload, RequestId};
 use super::shared;
@@ -434,7 +434,7 @@ impl Protocol for Peer {
                 };
                 self.out(cx, &what);
             }
-            Saying::Bytes { .. } => cx.dropped(),
+            Saying::Bytes { .. } => cx.refuse(answer, NO_BYTES),
         }
     }
 

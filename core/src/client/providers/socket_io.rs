@@ -491,10 +491,7 @@ fn attached(namespace: &Utf8Bytes, name: &str, data: &Bytes) -> Vec<Message> {
 
 fn lose(cx: &mut Cx<'_>, messages: Vec<(Message, Option<RequestId>)>, words: &str) {
     for (_, answer) in messages {
-        match answer {
-            Some(id) => cx.answered(id, Err(words.into())),
-            None => cx.dropped(),
-        }
+        cx.refuse(answer, words);
     }
 }
 

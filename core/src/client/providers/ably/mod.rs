@@ -408,10 +408,7 @@ impl Protocol for Ably {
             Some(_) => None,
         };
         let (None, Some(channel)) = (refusal, channel) else {
-            return match answer {
-                Some(id) => cx.answered(id, Err(refusal.unwrap_or_default().into())),
-                None => cx.dropped(),
-            };
+            return cx.refuse(answer, refusal.unwrap_or_default());
         };
         let serial = self.serial;
         self.serial += 1;

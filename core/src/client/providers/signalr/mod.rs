@@ -22,7 +22,7 @@ use crate::json::Json;
 use crate::message::{Message, Utf8Bytes};
 use crate::time::Tick;
 
-use super::super::protocol::{Attempt, Cx, Protocol, Saying};
+use super::super::protocol::{Attempt, Cx, NO_BYTES, Protocol, Saying};
 use super::super::{
     AckTicket, Backoff, ClientConfig, ConfigError, Ending, Incoming, Jitter, LineId, Payload, Ping,
     RequestId, Verdict,
@@ -296,7 +296,7 @@ impl Protocol for SignalR {
     fn say(&mut self, cx: &mut Cx<'_>, what: &Saying, answer: Option<RequestId>) {
         let (channel, name, data) = match what {
             Saying::Raw(message) => return cx.send(message.clone()),
-            Saying::Bytes { .. } => return cx.dropped(),
+            Saying::Bytes { .. } => return cx.refuse(answer, NO_BYTES),
             Saying::Event {
                 channel,
                 name,
