@@ -1,6 +1,8 @@
 //! Whole systems on a virtual clock: a hub, its clients on a network that
 //! means harm, and an application that answers when it likes. A seed decides
-//! everything, and a model beside it says what may and must happen.
+//! everything, and a model beside it says what may and must happen. In `clients`
+//! it is the other way round: our clients, and a host that means harm; `storms`
+//! has ten thousand of them.
 //!
 //! `SIM_SEEDS=N` runs that many seeds instead of a few, `SIM_SEED=S` one again.
 
