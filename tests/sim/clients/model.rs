@@ -25,6 +25,13 @@ pub struct Waiting {
     pub request: Option<RequestId>,
 }
 
+/// What was told to be dropped: for want of room, or of a connection for ever.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Lost {
+    pub crowded: u64,
+    pub closed: u64,
+}
+
 #[derive(Debug)]
 pub struct Asked {
     pub number: u64,
@@ -49,7 +56,7 @@ pub struct Model {
     last: BTreeMap<usize, usize>,
     /// What will never arrive, and was told so.
     gone: BTreeSet<u64>,
-    dropped: u64,
+    lost: Lost,
     requests: BTreeMap<RequestId, Asked>,
     /// Requests that have to make room, and those that are told to have.
     crowded_out: BTreeSet<RequestId>,
@@ -62,6 +69,8 @@ pub struct Model {
     not_before: Tick,
     /// What is to be done about an end, and whether it was in before.
     ended: Option<(Verdict, bool)>,
+    /// One has, and the queue was not looked at since.
+    broke: bool,
     reconnects: u64,
     since: Option<Tick>,
     connected_at: Option<u64>,
@@ -100,7 +109,7 @@ impl Model {
             arrived: BTreeSet::new(),
             last: BTreeMap::new(),
             gone: BTreeSet::new(),
-            dropped: 0,
+            lost: Lost::default(),
             requests: BTreeMap::new(),
             crowded_out: BTreeSet::new(),
             told_dropped: BTreeSet::new(),
@@ -109,6 +118,7 @@ impl Model {
             failures: 0,
             not_before: Tick::ZERO,
             ended: None,
+            broke: false,
             reconnects: 0,
             since: None,
             connected_at: None,
@@ -188,13 +198,21 @@ impl Model {
         now: Tick,
         new: Option<Waiting>,
         was: State,
-        dropped: u64,
+        lost: Lost,
         queued: usize,
     ) {
-        self.dropped += dropped;
+        self.lost.crowded += lost.crowded;
+        self.lost.closed += lost.closed;
+        if std::mem::take(&mut self.broke) {
+            // Nobody waits for answers by a connection that is no more.
+            let out = self.handed.len();
+            let waits = |asked: &&Asked| self.places.get(&asked.number).is_some_and(|at| *at < out);
+            let late = self.requests.values().find(waits);
+            assert!(late.is_none(), "{late:?} went with the connection");
+        }
         let before = self.queue.len() + usize::from(new.is_some());
         let out = before
-            .checked_sub(dropped as usize + queued)
+            .checked_sub((lost.crowded + lost.closed) as usize + queued)
             .expect("more was dropped, or waits, than there was");
         let mut left = out;
         if out > 0 {
@@ -204,7 +222,7 @@ impl Model {
         }
         self.got_in = false;
         self.hold = self.next_hold;
-        let mut told = dropped;
+        let mut crowded = 0;
         if let Some(new) = new {
             if was == State::Authenticated && !self.fits(new.bytes) {
                 // What has to make room goes first, if it can.
@@ -217,22 +235,22 @@ impl Model {
                 self.hand(&new);
                 left -= 1;
             } else {
-                let gone = self.push(new);
-                assert!(gone <= told, "{gone} had to go, {told} are told");
-                told -= gone;
+                crowded = self.push(new);
             }
         }
         for _ in 0..left {
             self.hand_first();
         }
+        assert_eq!(lost.crowded, crowded, "in {}", self.state);
+        let mut closed = 0;
         if self.rests() && was != self.state {
-            assert_eq!(self.queue.len() as u64, told, "all that waits is dropped");
+            // All that waits is dropped.
             for waiting in std::mem::take(&mut self.queue) {
                 self.gone.insert(waiting.number);
+                closed += 1;
             }
-        } else {
-            assert_eq!(told, 0, "dropped without need in {}", self.state);
         }
+        assert_eq!(lost.closed, closed, "in {}", self.state);
         assert_eq!(self.queue.len(), queued);
         assert!(queued <= self.config.queue.max_messages);
         let told = std::mem::take(&mut self.told_dropped);
@@ -391,6 +409,7 @@ impl Model {
     }
 
     pub fn ended(&mut self, now: Tick, ending: &Ending, verdict: Verdict, wrong: bool) {
+        self.broke = true;
         let was_in = self.since.is_some();
         if let Some(since) = self.since.take() {
             self.disconnected_at = Some(unix_ms(now));
@@ -485,7 +504,9 @@ impl Model {
     // At every step
 
     pub fn look(&self, now: Tick, stats: &ClientStats, next_timeout: Option<Tick>) {
-        assert_eq!(stats.dropped, self.dropped);
+        let Lost { crowded, closed } = self.lost;
+        assert_eq!((stats.crowded, stats.closed), (crowded, closed));
+        assert_eq!((stats.dropped, stats.refused), (crowded + closed, 0));
         assert_eq!(stats.queued, self.queue.len());
         assert_eq!(stats.reconnect_attempts, self.reconnects);
         assert_eq!(stats.disconnected_at, self.disconnected_at);

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use smartsocket_core::client::{Event, LineId, Output, State};
+use smartsocket_core::client::{Event, LineId, Loss, Output, State};
 use smartsocket_core::{RateLimit, Tick};
 
 use super::super::chance::Chance;
 use super::application::Far;
 use super::host::{Act, End, Host, Mood};
-use super::model::Waiting;
+use super::model::{Lost, Waiting};
 use super::wires::Wire;
 use super::{Kind, Outcome};
 
@@ -194,20 +194,24 @@ impl World {
         let now = self.now;
         let far = &mut self.clients[at];
         let was = was.unwrap_or(far.model.state);
-        let mut dropped = 0;
+        let mut lost = Lost::default();
         let mut outputs = 0;
         while let Some(output) = self.clients[at].client.poll_output() {
             outputs += 1;
             assert!(outputs < 10_000, "no end of outputs");
-            if let Output::Event(Event::Dropped(messages, _)) = output {
-                dropped += messages as u64;
+            if let Output::Event(Event::Dropped(messages, why)) = output {
+                match why {
+                    Loss::Crowded => lost.crowded += messages as u64,
+                    Loss::Closed => lost.closed += messages as u64,
+                    Loss::Refused(why) => panic!("{why}"),
+                }
                 continue;
             }
             self.output(at, output);
         }
         let far = &mut self.clients[at];
         let stats = far.client.stats(now);
-        far.model.reconcile(now, new, was, dropped, stats.queued);
+        far.model.reconcile(now, new, was, lost, stats.queued);
         assert_eq!(far.model.state, far.client.state());
         far.model.look(now, &stats, far.client.next_timeout());
         assert!(
