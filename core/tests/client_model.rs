@@ -8,10 +8,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::client::{World, config, seconds};
+use common::client::{World, seconds};
 use proptest::prelude::*;
 use smartsocket_core::client::{
-    Auth, Event, Ping, Priority, Provider, QueueConfig, Secret, SmartSocket, State, SubscriptionId,
+    Auth, ClientConfig, Event, Priority, Provider, QueueConfig, Secret, SmartSocket, State,
+    SubscriptionId,
 };
 use smartsocket_core::{CloseCode, Config, Fault, Json, Message, RateLimit};
 
@@ -271,20 +272,26 @@ fn options() -> impl Strategy<Value = Options> {
 }
 
 impl Options {
-    fn config(self) -> smartsocket_core::client::ClientConfig {
-        let mut config = config();
+    fn config(self, provider: &Provider) -> ClientConfig {
+        let mut config = provider.config("ws://example.com/live");
         config.refresh = self.refresh;
         if self.first_message {
             config.auth = Auth::first_message();
             config.token = Some(Secret::from("T"));
         }
-        config.ping = self.pings.then(Ping::default);
+        if !self.pings {
+            config.ping = None;
+        }
         if !self.reconnect {
             config.reconnect = None;
         }
-        config.lifetime = self.lifetime.then(|| seconds(20));
+        if self.lifetime {
+            config.lifetime = Some(seconds(20));
+        }
         config.batch = self.batch.then(|| seconds(2));
-        config.outbound = self.limited.then(|| RateLimit::new(3, seconds(1)));
+        if self.limited {
+            config.outbound = Some(RateLimit::new(3, seconds(1)));
+        }
         config.queue = self.queue;
         config.websocket = Arc::new(Config {
             max_queued_bytes: self.max_queued_bytes,
@@ -305,7 +312,7 @@ proptest! {
         options in options(),
     ) {
         let (provider, list, subprotocol) = which.get(&providers()).clone();
-        let mut world = World::of(provider, options.config());
+        let mut world = World::of(provider.clone(), options.config(&provider));
         world.subprotocol = subprotocol;
         let mut asked = BTreeSet::new();
         let mut answered = BTreeSet::new();

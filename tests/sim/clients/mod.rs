@@ -2,10 +2,14 @@
 //! scripted servers that die in the middle of everything and come back, on a
 //! network that delays, splits, joins, stalls and cuts.
 
+mod application;
 mod host;
 mod model;
+mod peace;
+mod script;
 mod setup;
 pub mod storm;
+mod wires;
 mod world;
 
 use smartsocket_core::Seed;

@@ -60,7 +60,8 @@ pub struct Model {
     renewal: Option<Tick>,
     failures: u32,
     not_before: Tick,
-    ended: Option<Verdict>,
+    /// What is to be done about an end, and whether it was in before.
+    ended: Option<(Verdict, bool)>,
     reconnects: u64,
     since: Option<Tick>,
     connected_at: Option<u64>,
@@ -75,8 +76,9 @@ pub struct Model {
     last_heard: u64,
     messages: u64,
     message_bytes: u64,
-    /// How often it got in.
+    /// How often it got in, and how much had gone out when it last did.
     pub arrivals: usize,
+    begin: usize,
 }
 
 fn unix_ms(now: Tick) -> u64 {
@@ -120,6 +122,7 @@ impl Model {
             messages: 0,
             message_bytes: 0,
             arrivals: 0,
+            begin: 0,
         }
     }
 
@@ -338,7 +341,7 @@ impl Model {
         };
         assert!(known, "from {} to {state}", self.state);
         self.state = state;
-        if let Some(verdict) = self.ended.take() {
+        if let Some((verdict, was_in)) = self.ended.take() {
             let again = match verdict {
                 Verdict::Fatal | Verdict::Stay => false,
                 Verdict::Reauthenticate => self.config.refresh,
@@ -349,14 +352,13 @@ impl Model {
                 0 => u32::MAX,
                 n => n.saturating_sub(self.failures),
             });
-            let expected = match verdict {
-                Verdict::Stay => Disconnected,
-                _ if again && tries > 0 => Reconnecting,
-                Verdict::Fatal => State::Error,
-                _ if backoff.is_none() && self.disconnected_at == Some(unix_ms(now)) => {
-                    Disconnected
-                }
-                _ => State::Error,
+            let meant = backoff.is_none() && was_in && verdict != Verdict::Fatal;
+            let expected = if again && tries > 0 {
+                Reconnecting
+            } else if verdict == Verdict::Stay || meant {
+                Disconnected
+            } else {
+                State::Error
             };
             // Failed replacements count too, and are not told of.
             let untold = self.config.lifetime.is_some() && state == State::Error;
@@ -370,6 +372,7 @@ impl Model {
                 self.since = Some(now);
                 self.connected_at = Some(unix_ms(now));
                 self.arrivals += 1;
+                self.begin = self.handed.len();
                 self.got_in = true;
             }
             Disconnected | State::Error => {
@@ -388,6 +391,7 @@ impl Model {
     }
 
     pub fn ended(&mut self, now: Tick, ending: &Ending, verdict: Verdict, wrong: bool) {
+        let was_in = self.since.is_some();
         if let Some(since) = self.since.take() {
             self.disconnected_at = Some(unix_ms(now));
             let backoff = self.config.reconnect.as_ref();
@@ -397,7 +401,7 @@ impl Model {
         }
         assert!(self.live.is_some(), "{ending} ends nothing");
         self.live = self.renewal.take();
-        self.ended = Some(verdict);
+        self.ended = Some((verdict, was_in));
         // Some have rules of their own, and who has a wrong key hears so.
         if self.kind != Kind::Pusher && !wrong {
             assert_eq!(verdict, expected(ending), "{ending}");
@@ -409,8 +413,6 @@ impl Model {
         // One attempt after another, without a change of the state.
         if self.ended.take().is_some() {
             assert_eq!(self.state, State::Reconnecting);
-            let dead = matches!(verdict, Verdict::Fatal | Verdict::Stay);
-            assert!(!dead, "another attempt after {verdict:?}");
         }
         self.reconnects += 1;
         let expected = self.failures + 1;
@@ -431,7 +433,8 @@ impl Model {
                 let drawn = hint * (1.0 + jitter.less + jitter.more) + jitter.added.as_secs_f64();
                 (least.max(hint), most.max(drawn))
             }
-            _ => (least, most),
+            Verdict::Now | Verdict::Backoff | Verdict::Reauthenticate => (least, most),
+            Verdict::Stay | Verdict::Fatal => panic!("another attempt after {verdict:?}"),
         };
         let wait_s = wait.as_secs_f64();
         assert!(
@@ -509,7 +512,8 @@ impl Model {
                 }
             }
             Kind::Custom if self.config.ping.is_none() => assert!(stats.messages_sent <= out),
-            _ => {}
+            // The protocol says things by itself.
+            Kind::Open | Kind::Keyed | Kind::Sealed | Kind::Custom | Kind::Pusher => {}
         }
         if self.rests() {
             assert!(self.live.is_none());
@@ -539,10 +543,16 @@ impl Model {
     }
 
     /// All has moved, the host is well.
-    pub fn at_peace(&self) {
+    pub fn at_peace(&self, limited: bool) {
         assert_eq!(self.state, State::Authenticated);
         assert!(self.queue.is_empty(), "{} wait", self.queue.len());
         assert!(self.requests.is_empty(), "{:?}", self.requests);
+        // By a connection that lasts, everything arrives, also what had waited.
+        let replaced = self.config.lifetime.is_some();
+        for number in &self.handed[self.begin..] {
+            let arrived = self.arrived.contains(number);
+            assert!(arrived || limited || replaced, "{number} is lost");
+        }
         for number in self.places.keys() {
             assert!(
                 !self.gone.contains(number),
@@ -572,7 +582,7 @@ fn expected(ending: &Ending) -> Verdict {
         return match (response.status(), later) {
             (401, _) => Verdict::Reauthenticate,
             (403, _) => Verdict::Fatal,
-            (429 | 500 | 503, None) => Verdict::Backoff,
+            (408 | 429 | 500 | 503, None) => Verdict::Backoff,
             (429 | 503, Some(seconds)) => Verdict::After(Duration::from_secs(seconds)),
             other => panic!("nobody said {other:?}"),
         };
