@@ -39,7 +39,6 @@ pub mod roots;
 mod server;
 mod split;
 mod stream;
-mod way;
 mod websocket;
 
 pub use async_io::block_on;

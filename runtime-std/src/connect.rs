@@ -11,8 +11,10 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
-use smartsocket_core::dial::{NEXT_ADDRESS, in_turn};
+use smartsocket_core::dial::{NEXT_ADDRESS, System, Way, in_turn};
 use smartsocket_core::http::UpgradeRequest;
+#[cfg(feature = "tls")]
+use smartsocket_core::tls::{ClientTls, TlsError};
 use smartsocket_core::websocket::{Accept, ClientError};
 use smartsocket_core::{Config, Fault, WebSocket as Machine};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -20,7 +22,6 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::clock::{self, Clock};
 use crate::link::Link;
 use crate::stream::Stream;
-use crate::way::Way;
 use crate::websocket::WebSocket;
 use smartsocket_core::websocket::Error;
 
@@ -174,7 +175,7 @@ impl Connect {
         if self.unix.is_some() {
             self.way.no_proxy();
         }
-        self.way.apply(Some(&url), &mut self.config)?;
+        self.way.apply(Some(&url), &mut self.config, &Os)?;
         let proxy = self.config.proxy(&url).map_err(ClientError::from)?;
         let (host, port) = match proxy {
             Some(proxy) => (proxy.host().to_owned(), proxy.port()),
@@ -202,6 +203,25 @@ impl Connect {
             Err(Error::TimedOut) => Err(failed(Fault::TimedOut)),
             Err(error) => Err(error),
         }
+    }
+}
+
+/// What this system says where nobody chose.
+pub(crate) struct Os;
+
+impl System for Os {
+    fn variable(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+
+    #[cfg(feature = "tls")]
+    fn authorities(&self) -> Vec<Vec<u8>> {
+        crate::roots::certificates()
+    }
+
+    #[cfg(feature = "tls")]
+    fn tls(&self) -> Result<ClientTls, TlsError> {
+        crate::roots::system()
     }
 }
 

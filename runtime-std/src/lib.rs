@@ -40,7 +40,6 @@ mod server;
 mod split;
 mod stream;
 mod transport;
-mod way;
 mod websocket;
 
 pub use connect::Connect;

@@ -155,8 +155,7 @@ pub struct ClientConfig {
     /// Sent with the request.
     pub headers: Vec<(String, Secret)>,
     /// From the start of an attempt to `authenticated`, token hook included.
-    /// Default 30 s. The default of [`Config::handshake_timeout`] does not cut
-    /// it short; another one does.
+    /// Default 30 s. It takes the place of [`Config::handshake_timeout`].
     pub connect_timeout: Duration,
     /// How to come back; `None` stays away (PO-11).
     pub reconnect: Option<Backoff>,

@@ -9,11 +9,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use smartsocket_core::client::{
     Auth, Backoff, Client as Machine, ClientConfig, ConfigError, Ping, Provider, Secret,
 };
+use smartsocket_core::dial::Way;
 use smartsocket_core::http::Url;
 use smartsocket_core::{Config, Json};
 
 use crate::clock::{self, Clock};
-use crate::way::Way;
+use crate::connect::Os;
 
 use super::driver::Driver;
 use super::handle::{Client, Shared};
@@ -220,7 +221,7 @@ impl ClientBuilder {
             way,
         } = self;
         let url = Url::parse(&config.url).ok();
-        way.apply(url.as_ref(), Arc::make_mut(&mut config.websocket))
+        way.apply(url.as_ref(), Arc::make_mut(&mut config.websocket), &Os)
             .map_err(ConfigError::from)?;
         let clock = Clock::start();
         let since = SystemTime::now().duration_since(UNIX_EPOCH);

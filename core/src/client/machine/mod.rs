@@ -103,10 +103,7 @@ impl Client {
         let mut protocol = provider.clone().protocol();
         protocol.prepare(&mut config);
         // A whole attempt has its time; so long the server may take its own.
-        let usual = Config::default().handshake_timeout;
-        if config.websocket.handshake_timeout == usual {
-            Arc::make_mut(&mut config.websocket).handshake_timeout = None;
-        }
+        Arc::make_mut(&mut config.websocket).handshake_timeout = None;
         let mut client = Self {
             provider,
             course: Course::new(protocol),

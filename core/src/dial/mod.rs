@@ -1,9 +1,13 @@
-//! What an adapter needs to know to open a stream to a host of several addresses
-//! (RFC 8305, "happy eyeballs").
+//! What an adapter needs to know to open a stream: the way to a server, and the
+//! order of its addresses (RFC 8305, "happy eyeballs").
+
+mod way;
 
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
+
+pub use way::{System, Way};
 
 /// How long one address may keep silent before the next is tried beside it;
 /// one that fails makes way at once. Earlier attempts stay in the race. 250 ms,

@@ -1,32 +1,56 @@
 //! The way to servers: proxies, and TLS.
 
-use smartsocket_core::Config;
-use smartsocket_core::http::Url;
-use smartsocket_core::proxy::{Proxies, Proxy, ProxyError};
+use alloc::string::String;
 #[cfg(feature = "tls")]
-use smartsocket_core::tls::{ClientTls, ClientTlsBuilder, TlsError};
-use smartsocket_core::websocket::ClientError;
+use alloc::vec::Vec;
 
-/// Options of a client that are no options of its machine. What is wrong with
-/// them is told when they are used.
+use crate::http::Url;
+use crate::proxy::{Proxies, Proxy, ProxyError};
+#[cfg(feature = "tls")]
+use crate::tls::{ClientTls, ClientTlsBuilder, TlsError};
+use crate::websocket::{ClientError, Config};
+
+/// What the operating system says about ways, where nobody chose.
+pub trait System {
+    /// A variable of the environment.
+    fn variable(&self, name: &str) -> Option<String>;
+
+    /// The authorities it trusts, in DER.
+    #[cfg(feature = "tls")]
+    fn authorities(&self) -> Vec<Vec<u8>>;
+
+    /// TLS that trusts them, made once.
+    ///
+    /// # Errors
+    ///
+    /// There are none.
+    #[cfg(feature = "tls")]
+    fn tls(&self) -> Result<ClientTls, TlsError>;
+}
+
+/// Options of a client that its machine does not have. What is wrong with them
+/// is told when they are used.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Way {
+pub struct Way {
     proxies: Option<Result<Proxies, ProxyError>>,
     #[cfg(feature = "tls")]
     tls: Option<Result<ClientTlsBuilder, TlsError>>,
 }
 
 impl Way {
-    pub(crate) fn proxy(&mut self, url: &str) {
+    /// Goes through this proxy; see [`Proxy::parse`].
+    pub fn proxy(&mut self, url: &str) {
         self.proxies = Some(Proxy::parse(url).map(Proxies::from));
     }
 
-    pub(crate) fn no_proxy(&mut self) {
+    /// Goes through none.
+    pub fn no_proxy(&mut self) {
         self.proxies = Some(Ok(Proxies::none()));
     }
 
+    /// Chooses an option of TLS.
     #[cfg(feature = "tls")]
-    pub(crate) fn tls(
+    pub fn tls(
         &mut self,
         option: impl FnOnce(ClientTlsBuilder) -> Result<ClientTlsBuilder, TlsError>,
     ) {
@@ -36,14 +60,24 @@ impl Way {
 
     /// Makes them options of a machine: what is not chosen is as the system has
     /// it. Without a URL it is the machine that tells what is wrong with that.
-    pub(crate) fn apply(self, url: Option<&Url>, config: &mut Config) -> Result<(), ClientError> {
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the options; or options of TLS are chosen here and
+    /// in [`Config::client_tls`].
+    pub fn apply(
+        self,
+        url: Option<&Url>,
+        config: &mut Config,
+        system: &impl System,
+    ) -> Result<(), ClientError> {
         match self.proxies {
             Some(chosen) => config.proxies = Some(chosen?),
             None if config.proxies.is_some() => {}
-            None => config.proxies = Some(Proxies::from_env(|name| std::env::var(name).ok())),
+            None => config.proxies = Some(Proxies::from_env(|name| system.variable(name))),
         }
         #[cfg(feature = "tls")]
-        trust(self.tls, url.is_some_and(Url::secure), config).map_err(ClientError::Tls)?;
+        trust(self.tls, url.is_some_and(Url::secure), config, system).map_err(ClientError::Tls)?;
         #[cfg(not(feature = "tls"))]
         if url.is_some_and(Url::secure) {
             return Err(ClientError::NoTls);
@@ -58,13 +92,14 @@ fn trust(
     options: Option<Result<ClientTlsBuilder, TlsError>>,
     secure: bool,
     config: &mut Config,
+    system: &impl System,
 ) -> Result<(), TlsError> {
     let options = options.transpose()?;
     let tls = match (options, &config.client_tls) {
         (Some(_), Some(_)) => return Err(TlsError::ForeignConfig),
         (Some(options), None) if options.trusts() => options.build()?,
-        (Some(options), None) if secure => options.roots(crate::roots::certificates()).build()?,
-        (None, None) if secure => crate::roots::system()?,
+        (Some(options), None) if secure => options.roots(system.authorities()).build()?,
+        (None, None) if secure => system.tls()?,
         _ => return Ok(()),
     };
     config.client_tls = Some(tls);
@@ -73,7 +108,26 @@ fn trust(
 
 #[cfg(all(test, feature = "tls"))]
 mod tests {
+    use alloc::borrow::ToOwned as _;
+
     use super::*;
+
+    /// It says nothing and trusts nobody.
+    struct Silent;
+
+    impl System for Silent {
+        fn variable(&self, _: &str) -> Option<String> {
+            None
+        }
+
+        fn authorities(&self) -> Vec<Vec<u8>> {
+            Vec::new()
+        }
+
+        fn tls(&self) -> Result<ClientTls, TlsError> {
+            Err(TlsError::NoRoots)
+        }
+    }
 
     #[test]
     fn options_of_tls_do_not_mix_with_a_configuration_made_elsewhere() {
@@ -84,12 +138,12 @@ mod tests {
         };
         let mut way = Way::default();
         way.tls(|tls| Ok(tls.dangerous_accept_any()));
-        let error = way.apply(None, &mut config);
+        let error = way.apply(None, &mut config, &Silent);
         assert!(matches!(
             error,
             Err(ClientError::Tls(TlsError::ForeignConfig))
         ));
-        assert!(Way::default().apply(None, &mut config).is_ok());
+        assert!(Way::default().apply(None, &mut config, &Silent).is_ok());
     }
 
     #[test]
@@ -100,7 +154,7 @@ mod tests {
                 proxies,
                 ..Config::default()
             };
-            way.clone().apply(Some(&url), &mut config).unwrap();
+            way.clone().apply(Some(&url), &mut config, &Silent).unwrap();
             let proxy = config.proxy(&url).unwrap();
             proxy.map(|proxy| proxy.host().to_owned())
         };
