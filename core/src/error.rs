@@ -88,10 +88,12 @@ impl Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Refused => f.write_str("connection refused"),
-            Self::Reset => f.write_str("connection reset by peer"),
-            Self::TimedOut => f.write_str("the network timed out"),
-            Self::NotFound(host) => write!(f, "host not found: {host}"),
+            // With the names that Node has for them: what people search for,
+            // and what MB's documents tell of (MB-40, MB-44).
+            Self::Refused => f.write_str("connection refused (ECONNREFUSED)"),
+            Self::Reset => f.write_str("connection reset by peer (ECONNRESET)"),
+            Self::TimedOut => f.write_str("the network timed out (ETIMEDOUT)"),
+            Self::NotFound(host) => write!(f, "host not found: {host} (ENOTFOUND)"),
             Self::Other(what) => f.write_str(what),
         }
     }

@@ -373,7 +373,7 @@ fn a_fault_ends_the_connection_at_once_and_keeps_a_better_explanation() {
         assert_eq!(
             machine.turn(),
             [
-                "closed 1006 \"\" by Fault: connection reset by peer",
+                "closed 1006 \"\" by Fault: connection reset by peer (ECONNRESET)",
                 "drop"
             ]
         );

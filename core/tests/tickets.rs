@@ -196,7 +196,7 @@ fn a_late_answer_is_harmless() {
         assert_eq!(
             server.turn(),
             [
-                "closed 1006 \"\" by Fault: connection reset by peer",
+                "closed 1006 \"\" by Fault: connection reset by peer (ECONNRESET)",
                 "drop"
             ]
         );

@@ -230,7 +230,7 @@ fn nobody_there() {
     let error = common::run(WebSocket::connect(&format!("ws://{unused}"))).unwrap_err();
     assert_eq!(
         error.to_string(),
-        format!("cannot connect to {unused}: connection refused")
+        format!("cannot connect to {unused}: connection refused (ECONNREFUSED)")
     );
     let error = common::run(WebSocket::connect("ws://no-such-host.invalid/")).unwrap_err();
     let text = error.to_string();

@@ -480,7 +480,7 @@ fn nobody_listening_is_told_with_the_address() {
     assert_eq!(
         error.to_string(),
         format!(
-            "cannot connect to localhost:{}: connection refused",
+            "cannot connect to localhost:{}: connection refused (ECONNREFUSED)",
             address.port()
         )
     );

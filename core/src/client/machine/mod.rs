@@ -19,7 +19,7 @@ use crate::json::Json;
 use crate::limit::Limiter;
 use crate::message::{Message, Utf8Bytes};
 use crate::time::Tick;
-use crate::websocket::{Config, Fill};
+use crate::websocket::Fill;
 
 use super::config::{ClientConfig, Secret};
 use super::protocol::{Attempt, Saying};
