@@ -14,8 +14,8 @@ use core::time::Duration;
 /// use smartsocket_core::client::Backoff;
 ///
 /// let smartsocket = Backoff::smartsocket();
-/// let waits: Vec<_> = (0..4).filter_map(|n| smartsocket.wait(n, 0)).collect();
-/// assert_eq!(waits, [1_000, 1_500, 2_250, 3_375].map(Duration::from_millis));
+/// let longest: Vec<_> = (0..4).filter_map(|n| smartsocket.wait(n, u64::MAX)).collect();
+/// assert_eq!(longest, [1_000, 1_500, 2_250, 3_375].map(Duration::from_millis));
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Backoff {
@@ -28,7 +28,7 @@ pub struct Backoff {
     pub steps: Cow<'static, [Duration]>,
     /// No wait is longer, jitter included. Default 30 s.
     pub cap: Duration,
-    /// What chance adds. Default up to 1 s.
+    /// What chance makes of it. Default: half of the wait to all of it.
     pub jitter: Jitter,
     /// So many attempts in a row may fail; 0 is no limit. Default 10.
     pub max_attempts: u32,
@@ -58,7 +58,10 @@ impl Jitter {
 }
 
 impl Default for Backoff {
-    /// That of Protocol OS (PO-62, PO-63): about 1, 2, 4 … s, up to 30 s.
+    /// That of Protocol OS (PO-62, PO-63): about 1, 2, 4 … s, up to 30 s. Its
+    /// own implementation adds up to a second instead of taking up to a half,
+    /// which leaves thousands of clients too close together, and at the cap in
+    /// one moment.
     fn default() -> Self {
         Self {
             initial: Duration::from_secs(1),
@@ -66,7 +69,7 @@ impl Default for Backoff {
             steps: Cow::Borrowed(&[]),
             cap: Duration::from_secs(30),
             jitter: Jitter {
-                added: Duration::from_secs(1),
+                less: 0.5,
                 ..Jitter::NONE
             },
             max_attempts: 10,
@@ -76,11 +79,10 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// That of SmartSocket (SS-84): 1, 1.5, 2.25 … s, without jitter.
+    /// That of SmartSocket (SS-84): 1, 1.5, 2.25 … s at most.
     pub fn smartsocket() -> Self {
         Self {
             factor: 1.5,
-            jitter: Jitter::NONE,
             ..Self::default()
         }
     }
@@ -154,22 +156,40 @@ mod tests {
         let expected = [
             1_000, 1_500, 2_250, 3_375, 5_062, 7_593, 11_390, 17_085, 25_628, 30_000,
         ];
-        for random in [0, u64::MAX] {
-            assert_eq!(millis(&Backoff::smartsocket(), random), expected);
-        }
+        assert_eq!(millis(&Backoff::smartsocket(), u64::MAX), expected);
+        let least = [
+            500, 750, 1_125, 1_687, 2_531, 3_796, 5_695, 8_542, 12_814, 15_000,
+        ];
+        assert_eq!(millis(&Backoff::smartsocket(), 0), least);
     }
 
-    /// PO-62, PO-63: jitter comes on top, and the cap is above both.
+    /// PO-62, PO-63: even at the cap, chance spreads them.
     #[test]
-    fn protocol_os_doubles_and_adds_up_to_a_second() {
-        let least = [
+    fn protocol_os_doubles_up_to_half_a_minute() {
+        let most = [
             1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000, 30_000, 30_000, 30_000,
         ];
-        assert_eq!(millis(&Backoff::default(), 0), least);
-        let most = [
-            2_000, 3_000, 5_000, 9_000, 17_000, 30_000, 30_000, 30_000, 30_000, 30_000,
-        ];
         assert_eq!(millis(&Backoff::default(), u64::MAX), most);
+        let least = most.map(|ms| ms / 2);
+        assert_eq!(millis(&Backoff::default(), 0), least);
+    }
+
+    /// The formula of its implementation: the cap is above both.
+    #[test]
+    fn a_time_can_be_added_however_long_the_wait_is() {
+        let backoff = Backoff {
+            jitter: Jitter {
+                added: Duration::from_secs(1),
+                ..Jitter::NONE
+            },
+            ..Backoff::default()
+        };
+        assert_eq!(
+            millis(&backoff, 0)[..6],
+            [1_000, 2_000, 4_000, 8_000, 16_000, 30_000]
+        );
+        let most = [2_000, 3_000, 5_000, 9_000, 17_000, 30_000];
+        assert_eq!(millis(&backoff, u64::MAX)[..6], most);
     }
 
     /// Whom a server tells to wait for a minute come back one by one, not all
@@ -183,9 +203,13 @@ mod tests {
         };
         let backoff = Backoff::default();
         assert_eq!(wait(&backoff, 0, 0), Some(60_000));
-        assert_eq!(wait(&backoff, 0, u64::MAX), Some(61_000));
+        assert_eq!(wait(&backoff, 0, u64::MAX), Some(90_000));
         assert_eq!(wait(&backoff, 10, 0), None);
-        assert_eq!(wait(&Backoff::smartsocket(), 3, u64::MAX), Some(60_000));
+        let none = Backoff {
+            jitter: Jitter::NONE,
+            ..Backoff::default()
+        };
+        assert_eq!(wait(&none, 3, u64::MAX), Some(60_000));
         let full = Backoff {
             jitter: Jitter {
                 less: 1.0,
@@ -207,7 +231,7 @@ mod tests {
             ..Backoff::default()
         };
         for failures in [100, 1_000_000, u32::MAX] {
-            assert_eq!(backoff.wait(failures, 0), Some(backoff.cap));
+            assert_eq!(backoff.wait(failures, u64::MAX), Some(backoff.cap));
         }
     }
 
