@@ -274,6 +274,23 @@ fn who_does_not_want_to_wait_gives_up() {
         (&json!("error"), &json!(gave_up))
     );
     assert_eq!(ended.code, Some(1));
+
+    // Who has nothing to say, and no patience, learns it too.
+    let once = [
+        "--max-attempts",
+        "1",
+        "--reconnect-delay",
+        "0.5",
+        "--linger",
+        "0",
+    ];
+    let ended = run(&[&args[..], &once].concat(), "");
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("gave up after 1 attempt"),
+        "{}",
+        ended.stderr
+    );
 }
 
 #[test]

@@ -345,6 +345,9 @@ impl Session<'_> {
         if !failed && (self.options.keep_open || self.options.one_message) {
             return pending().await;
         }
+        if !failed {
+            self.entered().await;
+        }
         self.linger().await;
         self.leave().await
     }
@@ -399,6 +402,14 @@ impl Session<'_> {
         while self.client.stats().queued >= most {
             let flows = self.client.state() == State::Authenticated;
             Timer::after(if flows { SOON } else { LATER }).await;
+        }
+    }
+
+    /// Waits until the client is in: also who has nothing to say wants to know
+    /// whether that can be.
+    async fn entered(&self) {
+        while self.client.state() != State::Authenticated {
+            Timer::after(LATER).await;
         }
     }
 
