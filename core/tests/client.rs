@@ -556,6 +556,20 @@ fn a_suspended_client_rests_until_it_is_resumed() {
     world.answer_dial();
     assert_eq!(world.client.state(), State::Authenticated);
 
+    // Not before the server wants it.
+    let mut world = World::new(config());
+    world.refuse = Some(503);
+    world.retry_after = Some("60");
+    world.client.connect(world.now);
+    world.answer_dial();
+    world.pass(seconds(20));
+    world.client.suspend(world.now);
+    world.client.resume(world.now);
+    world.pass(seconds(39));
+    assert!(world.dial.is_none());
+    world.pass(seconds(1));
+    assert!(world.dial.is_some());
+
     // A connection that is there has to show that it lives, unless there are no
     // pings.
     for ping in [None, Some(smartsocket_core::client::Ping::default())] {

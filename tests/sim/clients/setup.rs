@@ -51,7 +51,6 @@ pub fn config(chance: &mut Chance, kind: Kind) -> ClientConfig {
     config.connect_timeout = *chance.of(&[seconds(5), seconds(30)]);
     let added = *chance.of(&[0, 1, 1_000]);
     config.reconnect = chance.percent(90).then(|| Backoff {
-        // Never the default, which some providers have ideas of their own about.
         initial: *chance.of(&[seconds(2), Duration::from_millis(50)]),
         factor: *chance.of(&[1.0, 1.5, 2.0]),
         cap: *chance.of(&[seconds(3), seconds(30)]),

@@ -371,6 +371,11 @@ impl Client {
             .push_back(Output::Event(Event::Ended(ending, verdict)));
         self.fail_requests(|request| request.sent);
         let random = u64::from_le_bytes(self.entropy.bytes());
+        self.named = if let Verdict::After(least) = verdict {
+            now + least.min(LONGEST_HINT)
+        } else {
+            Tick::ZERO
+        };
         let wait = self.config.reconnect.as_ref().and_then(|backoff| {
             if since.is_some_and(|since| now.since(since) >= backoff.stable_after) {
                 self.failures = 0;

@@ -65,6 +65,8 @@ pub struct Client {
     dialed: u32,
     /// Failures in a row.
     failures: u32,
+    /// The peer wants no attempt before.
+    named: Tick,
     /// When the course was in.
     since: Option<Tick>,
     suspended: bool,
@@ -118,6 +120,7 @@ impl Client {
             lines: Vec::new(),
             dialed: 0,
             failures: 0,
+            named: Tick::ZERO,
             since: None,
             suspended: false,
             subscriptions: BTreeMap::new(),
@@ -175,14 +178,15 @@ impl Client {
         self.suspended = true;
     }
 
-    /// The opposite: a lost connection is dialed at once, and one that is there
-    /// has to show that it lives.
+    /// The opposite: a lost connection is dialed at once, or when the server
+    /// wants it, and one that is there has to show that it lives.
     pub fn resume(&mut self, now: Tick) {
         let now = self.tick(now);
         if !core::mem::replace(&mut self.suspended, false) {
             return;
         }
         match self.course.phase {
+            Phase::Waiting(_) if self.named > now => self.course.phase = Phase::Waiting(self.named),
             Phase::Waiting(_) => self.attempt(),
             Phase::Line(_) if self.state == State::Authenticated && self.config.ping.is_some() => {
                 self.ping = now;
