@@ -175,8 +175,9 @@ pub struct ClientConfig {
     /// How fast the peer lets us send, everything counted.
     pub outbound: Option<RateLimit>,
     /// After so long, a connection is made to take the place of the one there
-    /// is, which stays until messages come by the new one. For providers that
-    /// end connections of a certain age. Default none.
+    /// is, which stays until messages come by the new one; some may come by
+    /// both. For providers that end connections of a certain age. Default none,
+    /// or somewhat less than the provider's.
     pub lifetime: Option<Duration>,
     /// Options of the WebSocket below.
     pub websocket: Arc<Config>,
