@@ -265,6 +265,52 @@ fn an_encrypted_client_and_a_hub_talk() {
     }
 }
 
+/// Without a shared key; and nobody is content with less.
+#[test]
+fn keys_are_exchanged_alone_where_both_want_it() {
+    let without_key = |mut route: Route| {
+        route.encryption = Some(Encryption {
+            keys: None,
+            ..Encryption::new(key(1))
+        });
+        route
+    };
+    let mut options = options();
+    options.exchange_alone = true;
+    talks(without_key(route()), options.clone());
+    // A server that encrypts nothing, one that wants a key, a client that
+    // proposes no exchange.
+    let mut keyed = route();
+    keyed.encryption = Some(Encryption::new(key(1)));
+    let mut silent = options.clone();
+    silent.offer.exchange = None;
+    for (route, options) in [
+        (route(), options.clone()),
+        (keyed, options),
+        (without_key(self::route()), silent),
+    ] {
+        let mut pair = Pair::new(route, options);
+        pair.pass(Duration::from_secs(31));
+        assert_ne!(pair.client.state(), State::Authenticated);
+        assert!(pair.world.turns.is_empty());
+    }
+}
+
+/// By default, so that who gets the shared key later cannot read what was said.
+#[test]
+fn keys_are_exchanged_unless_told_not_to() {
+    let mut strict = route();
+    let mut encryption = Encryption::new(key(1));
+    encryption.policy.require_exchange = true;
+    strict.encryption = Some(encryption);
+    let mut options = options();
+    options.encryption = Some(key(1));
+    talks(strict.clone(), options.clone());
+    options.offer.exchange = None;
+    let pair = Pair::new(strict, options);
+    assert_eq!(pair.client.state(), State::Error);
+}
+
 /// SS-60, SS-76: the same error whatever is wrong, and not again and again.
 #[test]
 fn a_wrong_key_is_fatal() {

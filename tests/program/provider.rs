@@ -145,6 +145,15 @@ fn encrypted_sessions_need_the_key() {
     for ended in [&asked, &refused] {
         assert!(!ended.stderr.contains(&right.text()[..12]));
     }
+
+    // Without a key, by an exchange alone.
+    let server = Server::start(&["--encryption-exchange", "only"]);
+    let who = ["connect", "--provider", "smartsocket", &server.url("/")];
+    let ask = ["--event", "echo", "--request"];
+    let sealed = run(&[&who[..], &ask, &["--exchange"]].concat(), "1\n");
+    assert!(sealed.text().starts_with("1  ("), "{}", sealed.stderr);
+    let open = run(&[&who[..], &ask].concat(), "1\n");
+    assert_eq!((open.code, open.text()), (Some(1), ""), "{}", open.stderr);
 }
 
 #[test]

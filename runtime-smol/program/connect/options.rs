@@ -92,6 +92,10 @@ pub(super) struct Options {
     /// A file with the key of encrypted sessions, for smartsocket
     #[arg(long, value_name = "FILE", requires = "protocol")]
     key_file: Option<PathBuf>,
+    /// Encrypt by a key exchange alone, without a key, for smartsocket; that
+    /// keeps out who listens, but not who can change what is sent
+    #[arg(long, requires = "protocol", conflicts_with = "key_file")]
+    exchange: bool,
     /// End when the connection ends, or does not come about
     #[arg(long, requires = "protocol", conflicts_with_all = ["max_attempts", "reconnect_delay"])]
     no_reconnect: bool,
@@ -305,6 +309,15 @@ impl Options {
     }
 
     fn encrypt(&self, provider: &mut Provider) -> Result<(), Failure> {
+        if let (true, Provider::SmartSocket(own)) = (self.exchange, &mut *provider) {
+            own.exchange_alone = true;
+            return Ok(());
+        }
+        if self.exchange {
+            return Err(Failure::usage(
+                "--exchange goes with --provider smartsocket",
+            ));
+        }
         let Some(path) = &self.key_file else {
             return Ok(());
         };

@@ -34,7 +34,12 @@ pub struct SmartSocket {
     pub api_key: Option<Secret>,
     /// The shared key, with which everything is encrypted (SS-59, SS-60).
     pub encryption: Option<Key>,
-    /// The suites and the key exchange to propose.
+    /// Encrypt by the key exchange alone, where there is no shared key: that
+    /// keeps out who listens, but not who can change what is sent. Default
+    /// false.
+    pub exchange_alone: bool,
+    /// The suites and the key exchange to propose; a server that does not
+    /// exchange keys is refused, unless none is proposed. Default X25519.
     pub offer: Offer,
     /// Packets that this client understands. Default compressed.
     pub binary: PeerBinary,
@@ -54,10 +59,8 @@ impl Default for SmartSocket {
             namespace: "/".into(),
             api_key: None,
             encryption: None,
-            offer: Offer {
-                exchange: None,
-                ..Offer::default()
-            },
+            exchange_alone: false,
+            offer: Offer::default(),
             binary: PeerBinary::Compressed,
             dialect: dialect::SmartSocket::default(),
             connect_ack_timeout: Duration::from_secs(2),
@@ -355,10 +358,11 @@ impl Protocol for Peer {
             cx.send(message);
         }
         let text = |text: &str| Json::string(text).into_text();
-        if let Some(key) = &self.options.encryption {
+        let key = self.options.encryption.as_ref();
+        if key.is_some() || self.options.exchange_alone {
             let seed = Seed::new(cx.entropy.bytes());
             let namespace = self.namespace();
-            let made = Handshake::new(Some(key), &self.options.offer, namespace, seed);
+            let made = Handshake::new(key, &self.options.offer, namespace, seed);
             let Ok(handshake) = made else {
                 return wrong_key(cx);
             };
