@@ -107,53 +107,11 @@ impl Connect {
         self
     }
 
-    /// Goes through this proxy: `http://user:password@host:port`, with Basic
-    /// credentials, or `socks5://...`; [`Proxy::parse`] has the details.
-    /// Default: as the variables of the environment say
-    /// ([`Proxies::from_env`]), which never concerns loopback.
-    ///
-    /// [`Proxy::parse`]: crate::proxy::Proxy::parse
-    /// [`Proxies::from_env`]: crate::proxy::Proxies::from_env
+    /// The proxy to go through, and whom TLS trusts. Default: as the system has
+    /// it.
     #[must_use]
-    pub fn proxy(mut self, url: &str) -> Self {
-        self.way.proxy(url);
-        self
-    }
-
-    /// Goes through no proxy, whatever the environment says.
-    #[must_use]
-    pub fn no_proxy(mut self) -> Self {
-        self.way.no_proxy();
-        self
-    }
-
-    /// Trusts the authorities in this PEM text, and no longer the system's; of
-    /// several texts, all of them (MB-38). What is wrong with this and the next
-    /// two is told when they are used; so is that
-    /// [`client_tls`](Config::client_tls) is set besides.
-    #[cfg(feature = "tls")]
-    #[must_use]
-    pub fn ca(mut self, pem: &[u8]) -> Self {
-        self.way.tls(|tls| tls.root_pem(pem));
-        self
-    }
-
-    /// Shows this certificate to servers that ask for one: in PEM, its
-    /// intermediates after it, and its private key (MB-36, MB-37).
-    #[cfg(feature = "tls")]
-    #[must_use]
-    pub fn client_certificate(mut self, chain: &[u8], key: &[u8]) -> Self {
-        self.way.tls(|tls| tls.client_certificate_pem(chain, key));
-        self
-    }
-
-    /// Accepts **any** certificate (MB-39): whoever can reach the connection can
-    /// pose as the server, read everything and change it. Only for tests; for a
-    /// private server give its authority to [`ca`](Self::ca) instead.
-    #[cfg(feature = "tls")]
-    #[must_use]
-    pub fn dangerous_accept_any_certificate(mut self) -> Self {
-        self.way.tls(|tls| Ok(tls.dangerous_accept_any()));
+    pub fn way(mut self, way: Way) -> Self {
+        self.way = way;
         self
     }
 
@@ -171,7 +129,7 @@ impl Connect {
     pub async fn open(mut self) -> Result<WebSocket, Error> {
         let url = self.request.url().clone();
         if self.unix.is_some() {
-            self.way.no_proxy();
+            self.way = self.way.no_proxy();
         }
         self.way.apply(Some(&url), &mut self.config, &Os)?;
         let proxy = self.config.proxy(&url).map_err(ClientError::from)?;

@@ -44,6 +44,7 @@ mod websocket;
 pub use async_io::block_on;
 pub use connect::Connect;
 pub use server::{Server, Stopper};
+pub use smartsocket_core::dial::Way;
 #[cfg(feature = "tls")]
 pub use smartsocket_core::tls;
 pub use smartsocket_core::websocket::{

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_lite::FutureExt as _;
 use smartsocket_core::Message;
 use smartsocket_core::client::{Backoff, Payload, Provider, State};
+use smartsocket_core::dial::Way;
 
 /// Far beyond the time anything takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -23,26 +24,26 @@ pub(crate) struct Options {
     pub(crate) any_certificate: bool,
 }
 
-macro_rules! with {
-    ($options:expr, $builder:expr) => {{
-        let mut builder = $builder;
-        if let Some(proxy) = &$options.proxy {
-            builder = builder.proxy(proxy);
+impl Options {
+    fn way(&self) -> Way {
+        let mut way = Way::new();
+        if let Some(proxy) = &self.proxy {
+            way = way.proxy(proxy);
         }
-        if $options.no_proxy {
-            builder = builder.no_proxy();
+        if self.no_proxy {
+            way = way.no_proxy();
         }
-        if let Some(ca) = &$options.ca {
-            builder = builder.ca(ca.as_bytes());
+        if let Some(ca) = &self.ca {
+            way = way.ca(ca.as_bytes());
         }
-        if let Some((chain, key)) = &$options.identity {
-            builder = builder.client_certificate(chain.as_bytes(), key.as_bytes());
+        if let Some((chain, key)) = &self.identity {
+            way = way.client_certificate(chain.as_bytes(), key.as_bytes());
         }
-        if $options.any_certificate {
-            builder = builder.dangerous_accept_any_certificate();
+        if self.any_certificate {
+            way = way.dangerous_accept_any_certificate();
         }
-        builder
-    }};
+        way
+    }
 }
 
 /// A way to say something to an echo server and to hear it; what went wrong, in
@@ -76,7 +77,7 @@ fn soon() -> Backoff {
 fn smol_stays(url: &str, options: &Options, lose: &dyn Fn()) {
     use smartsocket_smol::block_on;
     use smartsocket_smol::client::Client;
-    let builder = with!(options, Client::builder(Provider::Echo, url));
+    let builder = Client::builder(Provider::Echo, url).way(options.way());
     let (client, driver) = builder.reconnect(Some(soon())).build().unwrap();
     let driver = thread::spawn(|| block_on(driver));
     block_on(async {
@@ -107,7 +108,7 @@ fn smol_stays(url: &str, options: &Options, lose: &dyn Fn()) {
 
 fn std_stays(url: &str, options: &Options, lose: &dyn Fn()) {
     use smartsocket_std::client::Client;
-    let builder = with!(options, Client::builder(Provider::Echo, url));
+    let builder = Client::builder(Provider::Echo, url).way(options.way());
     let client = builder.reconnect(Some(soon())).start().unwrap();
     let messages = client.subscribe("*");
     client.connect().unwrap();
@@ -134,7 +135,7 @@ fn words(error: impl std::fmt::Display) -> String {
 fn smol_connect(url: &str, options: &Options) -> Result<(), String> {
     use smartsocket_smol::{Connect, block_on};
     block_on(async {
-        let connect = with!(options, Connect::new(url).map_err(words)?);
+        let connect = Connect::new(url).map_err(words)?.way(options.way());
         let mut ws = connect.timeout(PATIENCE).open().await.map_err(words)?;
         ws.send("hello").await.map_err(words)?;
         let heard = ws.recv().await.expect("an answer").map_err(words)?;
@@ -145,7 +146,7 @@ fn smol_connect(url: &str, options: &Options) -> Result<(), String> {
 
 fn std_connect(url: &str, options: &Options) -> Result<(), String> {
     let connect = smartsocket_std::Connect::new(url).map_err(words)?;
-    let connect = with!(options, connect);
+    let connect = connect.way(options.way());
     let mut ws = connect.timeout(PATIENCE).open().map_err(words)?;
     ws.send("hello").map_err(words)?;
     let heard = ws.recv().expect("an answer").map_err(words)?;
@@ -156,7 +157,9 @@ fn std_connect(url: &str, options: &Options) -> Result<(), String> {
 fn smol_client(url: &str, options: &Options) -> Result<(), String> {
     use smartsocket_smol::block_on;
     use smartsocket_smol::client::Client;
-    let builder = with!(options, Client::builder(Provider::Echo, url)).reconnect(None);
+    let builder = Client::builder(Provider::Echo, url)
+        .way(options.way())
+        .reconnect(None);
     let (client, driver) = builder.build().map_err(words)?;
     let driver = thread::spawn(|| block_on(driver));
     let result = block_on(async {
@@ -182,7 +185,9 @@ fn smol_client(url: &str, options: &Options) -> Result<(), String> {
 
 fn std_client(url: &str, options: &Options) -> Result<(), String> {
     use smartsocket_std::client::Client;
-    let builder = with!(options, Client::builder(Provider::Echo, url)).reconnect(None);
+    let builder = Client::builder(Provider::Echo, url)
+        .way(options.way())
+        .reconnect(None);
     let client = builder.start().map_err(words)?;
     let messages = client.subscribe("*");
     client.connect().map_err(words)?;

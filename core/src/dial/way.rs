@@ -28,9 +28,17 @@ pub trait System {
     fn tls(&self) -> Result<ClientTls, TlsError>;
 }
 
-/// Options of a client that its machine does not have. What is wrong with them
-/// is told when they are used.
+/// The way of a client to its server: the proxy between them, and whom TLS
+/// trusts. What is wrong with it is told when it is used.
+///
+/// ```
+/// use smartsocket_core::dial::Way;
+///
+/// let way = Way::new().proxy("socks5://user:password@proxy.example:1080");
+/// # let _ = way;
+/// ```
 #[derive(Clone, Debug, Default)]
+#[must_use]
 pub struct Way {
     proxies: Option<Result<Proxies, ProxyError>>,
     #[cfg(feature = "tls")]
@@ -38,24 +46,57 @@ pub struct Way {
 }
 
 impl Way {
-    /// Goes through this proxy; see [`Proxy::parse`].
-    pub fn proxy(&mut self, url: &str) {
+    /// As the system has it.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Goes through this proxy: `http://user:password@host:port`, with Basic
+    /// credentials, or `socks5://...`; [`Proxy::parse`] has the details.
+    /// Default: as the variables of the environment say
+    /// ([`Proxies::from_env`]), which never concerns loopback.
+    pub fn proxy(mut self, url: &str) -> Self {
         self.proxies = Some(Proxy::parse(url).map(Proxies::from));
+        self
     }
 
-    /// Goes through none.
-    pub fn no_proxy(&mut self) {
+    /// Goes through no proxy, whatever the environment says.
+    pub fn no_proxy(mut self) -> Self {
         self.proxies = Some(Ok(Proxies::none()));
+        self
     }
 
-    /// Chooses an option of TLS.
+    /// Trusts the authorities in this PEM text, and no longer the system's; of
+    /// several texts, all of them (MB-38). With this or one of the next two,
+    /// [`Config::client_tls`] must not be set.
     #[cfg(feature = "tls")]
-    pub fn tls(
-        &mut self,
+    pub fn ca(self, pem: &[u8]) -> Self {
+        self.tls(|tls| tls.root_pem(pem))
+    }
+
+    /// Shows this certificate to servers that ask for one: in PEM, its
+    /// intermediates after it, and its private key (MB-36, MB-37).
+    #[cfg(feature = "tls")]
+    pub fn client_certificate(self, chain: &[u8], key: &[u8]) -> Self {
+        self.tls(|tls| tls.client_certificate_pem(chain, key))
+    }
+
+    /// Accepts **any** certificate (MB-39): whoever can reach the connection can
+    /// pose as the server, read everything and change it. Only for tests; for a
+    /// private server give its authority to [`ca`](Self::ca) instead.
+    #[cfg(feature = "tls")]
+    pub fn dangerous_accept_any_certificate(self) -> Self {
+        self.tls(|tls| Ok(tls.dangerous_accept_any()))
+    }
+
+    #[cfg(feature = "tls")]
+    fn tls(
+        mut self,
         option: impl FnOnce(ClientTlsBuilder) -> Result<ClientTlsBuilder, TlsError>,
-    ) {
-        let before = self.tls.take().unwrap_or_else(|| Ok(ClientTls::builder()));
+    ) -> Self {
+        let before = self.tls.unwrap_or_else(|| Ok(ClientTls::builder()));
         self.tls = Some(before.and_then(option));
+        self
     }
 
     /// Makes them options of a machine: what is not chosen is as the system has
@@ -136,8 +177,7 @@ mod tests {
             client_tls: made.ok(),
             ..Config::default()
         };
-        let mut way = Way::default();
-        way.tls(|tls| Ok(tls.dangerous_accept_any()));
+        let way = Way::new().dangerous_accept_any_certificate();
         let error = way.apply(None, &mut config, &Silent);
         assert!(matches!(
             error,
@@ -162,9 +202,9 @@ mod tests {
         let mut way = Way::default();
         assert_eq!(chosen(&way, None), None, "loopback");
         assert_eq!(chosen(&way, configured()).as_deref(), Some("configured"));
-        way.proxy("named");
+        way = way.proxy("named");
         assert_eq!(chosen(&way, configured()).as_deref(), Some("named"));
-        way.no_proxy();
+        way = way.no_proxy();
         assert_eq!(chosen(&way, configured()), None);
     }
 }
